@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The VF token: a UUID that the user of a PF sets and that whoever opens one of its VFs presents.
+//!
+//! `state` decides; this file puts the lock around it and knows PFs, VFs and the core.
+//!
+//! The core keeps a token of its own for every PF, which VFs under other VFIO drivers ask. Every
+//! change is offered to it first: it takes the new value, or says that such a VF is open.
+//!
+//! UAPI: `VFIO_DEVICE_FEATURE_PCI_VF_TOKEN` in
+//! [`include/uapi/linux/vfio.h`](srctree/include/uapi/linux/vfio.h)
+
+mod state;
+
+use self::state::{
+    Generation,
+    State, //
+};
+use crate::{
+    vfio::{
+        Device,
+        Function,
+        Locked,
+        SriovPf,
+        Uuid, //
+    },
+    VfioPciRust, //
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        Mutex, //
+    }, //
+};
+
+type VfioDevice = Device<VfioPciRust>;
+
+/// What a device has to do with VF tokens.
+pub(crate) enum Role {
+    /// A PF, which has the token.
+    Pf(Arc<Token>),
+    /// A VF, which remembers the [`Generation`] of the last token that matched.
+    Vf(Atomic<u64>),
+    /// Neither.
+    Plain,
+}
+
+impl Role {
+    /// The role of a device that is being bound.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new(function: Function) -> Result<Self> {
+        Ok(match function {
+            Function::Physical => Self::Pf(Arc::pin_init(Token::new(), GFP_KERNEL)?),
+            Function::Virtual => Self::Vf(Atomic::new(Generation::NONE.to_raw())),
+            Function::Plain => Self::Plain,
+        })
+    }
+}
+
+/// The token of a PF behind its lock.
+#[pin_data]
+pub(crate) struct Token {
+    #[pin]
+    state: Mutex<State>,
+}
+
+impl Token {
+    fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            state <- new_mutex!(State::new(Uuid::random()), "vf_token"),
+        })
+    }
+}
+
+/// An open VF, as its PF counts it.
+pub(crate) struct Claim(Arc<Token>);
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.0.state.lock().release();
+    }
+}
+
+/// The token of a PF, if the device is one.
+pub(crate) fn of_pf(dev: &VfioDevice) -> Option<&Token> {
+    match dev.data() {
+        Role::Pf(token) => Some(token),
+        Role::Vf(_) | Role::Plain => None,
+    }
+}
+
+/// Sets the token of `pf`.
+///
+/// # Errors
+///
+/// - `ENODEV` if SR-IOV is not enabled on the PF.
+/// - `EBUSY` if one of its VFs is open, under whatever driver.
+pub(crate) fn set(pf: &VfioDevice, token: &Token, new: &Uuid) -> Result {
+    let result = token
+        .state
+        .lock()
+        .set(pf.num_vfs() > 0, new, |t| pf.core_match_token_uuid(t));
+
+    if let Err(e) = result {
+        if pf.may_log() {
+            if e == ENODEV {
+                dev_info!(
+                    pf.pdev(),
+                    "VF token not set: there are no VFs; enable SR-IOV first (sriov_numvfs)\n"
+                );
+            } else {
+                dev_info!(
+                    pf.pdev(),
+                    "VF token not set: a VF is open; close all VFs of this device first\n"
+                );
+            }
+        }
+    }
+    result
+}
+
+/// Makes the core keep the token of a PF that has just been registered.
+pub(crate) fn publish(dev: &VfioDevice) {
+    if let Some(token) = of_pf(dev) {
+        let state = token.state.lock();
+        // There are no VFs before the PF is bound, so the core has no reason to refuse. If it did,
+        // only VFs under other drivers would notice, until the PF's user sets a token.
+        let _ = dev.core_match_token_uuid(Some(state.token()));
+    }
+}
+
+/// Takes the token out of the world before its PF is unregistered.
+///
+/// SR-IOV has to be off by then: a VF is the only one who would still ask for it.
+pub(crate) fn retire(pf: &Locked<'_, VfioPciRust>) {
+    if let Some(token) = of_pf(pf) {
+        let mut state = token.state.lock();
+        state.retire();
+        // The core frees its copy without overwriting it. No VF is left that it could refuse for.
+        let _ = pf.core_match_token_uuid(Some(&Uuid::random()));
+    }
+}
+
+/// Decides whether `dev` may be opened by somebody who presents `given`.
+///
+/// # Errors
+///
+/// - `EACCES` if the token is missing or wrong.
+/// - `EINVAL` if a token is given and nothing could use it.
+/// - `ENODEV` if the device is being unbound.
+pub(crate) fn match_token(dev: &VfioDevice, given: Option<&Uuid>) -> Result {
+    match dev.data() {
+        Role::Pf(token) => match_pf(dev, token, given),
+        Role::Vf(seen) => match_vf(dev, seen, given),
+        Role::Plain if given.is_none() => Ok(()),
+        Role::Plain => {
+            if dev.may_log() {
+                dev_info!(
+                    dev.pdev(),
+                    "VF token given for a device that is neither PF nor VF; leave it out\n"
+                );
+            }
+            Err(EINVAL)
+        }
+    }
+}
+
+fn match_pf(pf: &VfioDevice, token: &Token, given: Option<&Uuid>) -> Result {
+    let result = token
+        .state
+        .lock()
+        .open_pf(given, |t| pf.core_match_token_uuid(t));
+
+    if result == Err(EACCES) && pf.may_log() {
+        dev_info!(
+            pf.pdev(),
+            "{} VF token: VFs of this device are open; present the token they were opened with, \
+             as \"{} vf_token=UUID\", or close them\n",
+            problem(given),
+            pf.name()
+        );
+    }
+    result
+}
+
+fn match_vf(vf: &VfioDevice, seen: &Atomic<u64>, given: Option<&Uuid>) -> Result {
+    match vf.sriov_pf() {
+        SriovPf::Same(pf) => {
+            let Some(token) = of_pf(pf) else {
+                return Err(EINVAL);
+            };
+            let result = token.state.lock().match_vf(given);
+            match result {
+                Ok(generation) => seen.store(generation.to_raw(), Relaxed),
+                Err(_) if vf.may_log() => dev_info!(
+                    vf.pdev(),
+                    "{} VF token: PF {} has a user, who sets the token with VFIO_DEVICE_FEATURE \
+                     (DPDK: --vfio-vf-token=UUID); present it as \"{} vf_token=UUID\"\n",
+                    problem(given),
+                    pf.name(),
+                    vf.name()
+                ),
+                Err(_) => (),
+            }
+            result.map(|_| ())
+        }
+        SriovPf::Other => vf.core_match_token_uuid(given),
+        SriovPf::None if given.is_none() => Ok(()),
+        SriovPf::None => {
+            if vf.may_log() {
+                dev_info!(
+                    vf.pdev(),
+                    "VF token given, but the PF is not bound to a VFIO driver; leave it out\n"
+                );
+            }
+            Err(EINVAL)
+        }
+    }
+}
+
+fn problem(given: Option<&Uuid>) -> &'static str {
+    match given {
+        None => "Missing",
+        Some(_) => "Wrong",
+    }
+}
+
+/// Counts `dev` as open at its PF, if it is a VF whose PF has a token of ours.
+///
+/// # Errors
+///
+/// `EACCES` if the token has changed since it was presented.
+pub(crate) fn claim(dev: &VfioDevice) -> Result<Option<Claim>> {
+    let (Role::Vf(seen), SriovPf::Same(pf)) = (dev.data(), dev.sriov_pf()) else {
+        return Ok(None);
+    };
+    let Role::Pf(token) = pf.data() else {
+        return Ok(None);
+    };
+
+    let result = token
+        .state
+        .lock()
+        .claim(Generation::from_raw(seen.load(Relaxed)));
+    if result == Err(EACCES) && dev.may_log() {
+        dev_info!(
+            dev.pdev(),
+            "VF token changed while the device was being opened: ask the user of PF {} for the \
+             new one\n",
+            pf.name()
+        );
+    }
+    result.map(|()| Some(Claim(token.clone())))
+}

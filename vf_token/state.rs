@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The state machine of a PF's VF token.
+//!
+//! Pure: no lock, no pointer, no device. Whoever owns a [`State`] puts a lock around it. The same
+//! file compiles on the host, where it is tested.
+
+use crate::vfio::Uuid;
+use kernel::prelude::*;
+
+/// A value of the token, by number: two equal generations of one PF mean the same value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Generation(u64);
+
+impl Generation {
+    /// No value of any token: what a VF has seen that never matched.
+    pub(crate) const NONE: Self = Self(0);
+
+    /// The generation as a number, to store it in an atomic variable.
+    pub(crate) const fn to_raw(self) -> u64 {
+        self.0
+    }
+
+    /// The counterpart of [`Generation::to_raw`].
+    pub(crate) const fn from_raw(raw: u64) -> Self {
+        Self(raw)
+    }
+}
+
+/// The token of a PF, and how many of its VFs are open.
+///
+/// Changes are offered to a second keeper of the token first, as a closure: it returns an error if
+/// VFs that this state does not know of forbid the change.
+pub(crate) struct State {
+    token: Uuid,
+    generation: Generation,
+    claims: u32,
+    retired: bool,
+}
+
+impl State {
+    /// Starts with `token` and no open VF.
+    pub(crate) const fn new(token: Uuid) -> Self {
+        Self {
+            token,
+            generation: Generation(1),
+            claims: 0,
+            retired: false,
+        }
+    }
+
+    /// The current token, for the second keeper alone.
+    pub(crate) fn token(&self) -> &Uuid {
+        &self.token
+    }
+
+    fn store(&mut self, new: &Uuid) {
+        if !self.token.ct_eq(new) {
+            self.token.wipe();
+            self.token.copy_from(new);
+            // One a nanosecond would wrap after 584 years.
+            self.generation = Generation(self.generation.0.wrapping_add(1));
+        }
+    }
+
+    /// Sets the token, as `VFIO_DEVICE_FEATURE` does.
+    ///
+    /// `offer` is called with `None` to ask whether a VF unknown to this state is open, and then
+    /// with the new token.
+    ///
+    /// # Errors
+    ///
+    /// - `ENODEV` if SR-IOV is not enabled, or the PF is being unbound.
+    /// - `EBUSY` if a VF is open.
+    ///
+    /// The token is the old one then.
+    pub(crate) fn set(
+        &mut self,
+        sriov_enabled: bool,
+        new: &Uuid,
+        offer: impl Fn(Option<&Uuid>) -> Result,
+    ) -> Result {
+        if !sriov_enabled || self.retired {
+            return Err(ENODEV);
+        }
+        if self.claims != 0 {
+            return Err(EBUSY);
+        }
+        // A keeper that has open VFs accepts its own token again, but never none at all.
+        offer(None).map_err(|_| EBUSY)?;
+        offer(Some(new)).map_err(|_| EBUSY)?;
+        self.store(new);
+        Ok(())
+    }
+
+    /// Decides whether the PF itself may be opened with `given`. If no VF is open, a token given
+    /// becomes the token.
+    ///
+    /// # Errors
+    ///
+    /// - `EACCES` if a VF is open and the token is missing or wrong.
+    /// - `ENODEV` if the PF is being unbound.
+    pub(crate) fn open_pf(
+        &mut self,
+        given: Option<&Uuid>,
+        offer: impl Fn(Option<&Uuid>) -> Result,
+    ) -> Result {
+        if self.retired {
+            return Err(ENODEV);
+        }
+        if self.claims != 0 {
+            return match given {
+                Some(token) if self.token.ct_eq(token) => Ok(()),
+                _ => Err(EACCES),
+            };
+        }
+        offer(given)?;
+        if let Some(token) = given {
+            self.store(token);
+        }
+        Ok(())
+    }
+
+    /// Compares the token that the opener of a VF presents and returns what it is good for.
+    ///
+    /// # Errors
+    ///
+    /// `EACCES` if the token is missing or wrong.
+    pub(crate) fn match_vf(&self, given: Option<&Uuid>) -> Result<Generation> {
+        match given {
+            Some(token) if self.token.ct_eq(token) => Ok(self.generation),
+            _ => Err(EACCES),
+        }
+    }
+
+    /// Counts a VF as open, if its opener `seen` the token that is current now.
+    ///
+    /// # Errors
+    ///
+    /// - `EACCES` if the token has changed since.
+    /// - `EOVERFLOW` if the count is at its limit, which is above the number of VFs a PF can have.
+    pub(crate) fn claim(&mut self, seen: Generation) -> Result {
+        if seen != self.generation {
+            return Err(EACCES);
+        }
+        self.claims = self.claims.checked_add(1).ok_or(EOVERFLOW)?;
+        Ok(())
+    }
+
+    /// Counts a VF as closed again, after a [`State::claim`] that succeeded.
+    pub(crate) fn release(&mut self) {
+        self.claims = self.claims.saturating_sub(1);
+    }
+
+    /// Ends the life of the token: its bytes are overwritten, and nothing can set it any more.
+    pub(crate) fn retire(&mut self) {
+        self.token.wipe();
+        self.retired = true;
+    }
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! VFIO PCI drivers in Rust.
+//!
+//! A driver implements [`Driver`] for a type and keeps a [`Registration`] of that type. It writes
+//! the callbacks that are its own business; `vfio-pci-core` does everything else: regions,
+//! interrupts, mmap, reset, power management, DMA buffers.
+//!
+//! This module is the only place of the driver with `unsafe` code. Apart from [`params`] nothing in
+//! it knows which driver it serves.
+//!
+//! C headers: [`include/linux/vfio.h`](srctree/include/linux/vfio.h),
+//! [`include/linux/vfio_pci_core.h`](srctree/include/linux/vfio_pci_core.h)
+
+pub(crate) mod bindings;
+mod device;
+mod driver;
+pub(crate) mod params;
+mod ratelimit;
+mod registration;
+mod uuid;
+
+pub(crate) use self::device::{
+    Closed,
+    Device,
+    Enabled,
+    FeatureArg,
+    Function,
+    Locked,
+    SriovPf, //
+};
+pub(crate) use self::driver::Driver;
+pub(crate) use self::registration::Registration;
+pub(crate) use self::uuid::Uuid;
+
+/// The constants of `linux/vfio.h`.
+pub(crate) mod uapi {
+    pub(crate) use super::bindings::{
+        VFIO_DEVICE_FEATURE_DMA_BUF,
+        VFIO_DEVICE_FEATURE_GET,
+        VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY,
+        VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP,
+        VFIO_DEVICE_FEATURE_LOW_POWER_EXIT,
+        VFIO_DEVICE_FEATURE_MASK,
+        VFIO_DEVICE_FEATURE_PCI_VF_TOKEN,
+        VFIO_DEVICE_FEATURE_PROBE,
+        VFIO_DEVICE_FEATURE_SET,
+        VFIO_DEVICE_FEATURE_ZPCI_ERROR, //
+    };
+}
+
+// SAFETY: `Uuid` is a transparent wrapper of `[u8; 16]`, for which every bit pattern is valid.
+unsafe impl kernel::transmute::FromBytes for Uuid {}
+
+impl Uuid {
+    /// Makes a random UUID, version 4.
+    pub(crate) fn random() -> Self {
+        let mut uuid = Self::nil();
+        // SAFETY: `Uuid` and `uuid_t` are both 16 bytes with an alignment of one.
+        unsafe { bindings::uuid_gen((&raw mut uuid).cast()) };
+        uuid
+    }
+}

@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The device of a VFIO PCI driver.
+//!
+//! C header: [`include/linux/vfio_pci_core.h`](srctree/include/linux/vfio_pci_core.h)
+
+use super::{
+    bindings,
+    ratelimit::RateLimit,
+    Driver,
+    Uuid, //
+};
+use core::{
+    cell::UnsafeCell,
+    mem,
+    ops::Deref,
+    ptr,
+    slice, //
+};
+use kernel::{
+    error::{
+        to_result,
+        Error, //
+    },
+    pci,
+    prelude::*,
+    transmute::FromBytes,
+    types::Opaque,
+    uaccess::{
+        UserPtr,
+        UserSlice, //
+    }, //
+};
+
+/// A PCI device bound to a VFIO driver: a `struct vfio_pci_core_device` with the driver's own data
+/// behind it.
+///
+/// The VFIO core allocates it, calls the driver to fill it in, and frees it after the last
+/// reference is gone.
+///
+/// # Invariants
+///
+/// - `core` is an initialised `struct vfio_pci_core_device` whose `pdev` is valid.
+/// - `core` comes first, and with it the `struct vfio_device` that the VFIO core hands around.
+/// - From the registration with the VFIO core until after its end the PCI device is bound to the
+///   driver, and so is its PF if the PF's `struct vfio_pci_core_device` is known.
+#[repr(C)]
+pub(crate) struct Device<T: Driver> {
+    core: Opaque<bindings::vfio_pci_core_device>,
+    /// What the driver keeps for the time in which the device is open.
+    open: UnsafeCell<Option<T::Open>>,
+    log_limit: RateLimit,
+    data: T::Data,
+}
+
+impl<T: Driver> Device<T> {
+    /// Initialises the memory that `_vfio_alloc_device()` made.
+    ///
+    /// # Safety
+    ///
+    /// `vdev` points to zeroed memory for a `Device<T>`, which starts with a `struct vfio_device`
+    /// that the VFIO core has initialised and whose `dev` is a PCI device in its probe callback.
+    pub(super) unsafe fn init(vdev: *mut bindings::vfio_device) -> Result {
+        const {
+            assert!(mem::offset_of!(Self, core) == 0);
+            assert!(mem::offset_of!(bindings::vfio_pci_core_device, vdev) == 0);
+            // What `kvzalloc()` promises for any size.
+            assert!(mem::align_of::<Self>() <= kernel::bindings::ARCH_KMALLOC_MINALIGN);
+        }
+
+        let this = vdev.cast::<Self>();
+
+        // SAFETY: `vdev` is the start of a zeroed `struct vfio_pci_core_device` with a PCI device.
+        to_result(unsafe { bindings::vfio_pci_core_init_dev(vdev) })?;
+
+        let init = || {
+            // SAFETY: The function above has set `pdev` to a valid device, which is being probed.
+            let pdev = unsafe {
+                &*(*this.cast::<bindings::vfio_pci_core_device>())
+                    .pdev
+                    .cast::<pci::Device<kernel::device::Core<'_>>>()
+            };
+
+            // SAFETY: The field is valid for writes and holds nothing yet.
+            unsafe { (&raw mut (*this).open).write(UnsafeCell::new(None)) };
+            // SAFETY: The field is valid for writes and pinned, since the memory never moves.
+            unsafe { pin_init::raw_init(&raw mut (*this).log_limit, RateLimit::new()) };
+            // SAFETY: As above. It is the last step that can fail, so nothing is left to undo.
+            unsafe { pin_init::raw_try_init(&raw mut (*this).data, T::init(pdev)) }
+        };
+        init().inspect_err(|_| {
+            // SAFETY: Undoes `vfio_pci_core_init_dev()`.
+            unsafe { bindings::vfio_pci_core_release_dev(vdev) }
+        })
+    }
+
+    /// Drops the driver's data and what the core holds; the memory itself is the VFIO core's.
+    ///
+    /// # Safety
+    ///
+    /// `vdev` was initialised with [`Device::init`] and nobody uses it any more.
+    pub(super) unsafe fn release(vdev: *mut bindings::vfio_device) {
+        let this = vdev.cast::<Self>();
+        // SAFETY: Both fields are initialised, and nobody else has access to them.
+        unsafe {
+            (&raw mut (*this).data).drop_in_place();
+            (&raw mut (*this).open).drop_in_place();
+        }
+        // SAFETY: The counterpart of `vfio_pci_core_init_dev()`.
+        unsafe { bindings::vfio_pci_core_release_dev(vdev) };
+    }
+
+    /// Borrows the device behind a pointer of the VFIO core.
+    ///
+    /// # Safety
+    ///
+    /// `vdev` was initialised with [`Device::init`] for the same `T` and is registered, or between
+    /// its initialisation and the end of its registration, for as long as `'a`.
+    pub(super) unsafe fn from_raw<'a>(vdev: *mut bindings::vfio_device) -> &'a Self {
+        // SAFETY: `core` is the first field and starts with the `struct vfio_device`.
+        unsafe { &*vdev.cast() }
+    }
+
+    /// The `struct vfio_pci_core_device` of this device.
+    pub(super) fn as_raw(&self) -> *mut bindings::vfio_pci_core_device {
+        self.core.get()
+    }
+
+    fn as_vfio(&self) -> *mut bindings::vfio_device {
+        self.as_raw().cast()
+    }
+
+    fn pdev_raw(&self) -> *mut kernel::bindings::pci_dev {
+        // SAFETY: `core` is initialised by the type invariants; `pdev` never changes after that.
+        unsafe { (*self.as_raw()).pdev }
+    }
+
+    /// The driver's own data of this device.
+    pub(crate) fn data(&self) -> &T::Data {
+        &self.data
+    }
+
+    /// The PCI device.
+    pub(crate) fn pdev(&self) -> &pci::Device {
+        // SAFETY: `pdev` is valid by the type invariants, and `pci::Device` transparently wraps it.
+        unsafe { &*self.pdev_raw().cast() }
+    }
+
+    /// The name of the PCI device, such as `0000:01:10.0`.
+    pub(crate) fn name(&self) -> &CStr {
+        let dev: &kernel::device::Device = self.pdev().as_ref();
+        dev.name()
+    }
+
+    /// Whether a message about this device may be printed now, or there were too many lately.
+    pub(crate) fn may_log(&self) -> bool {
+        self.log_limit.allow()
+    }
+
+    /// How many virtual functions are enabled, 0 while SR-IOV is off.
+    pub(crate) fn num_vfs(&self) -> c_int {
+        #[cfg(CONFIG_PCI_IOV)]
+        // SAFETY: `pdev` is valid.
+        return unsafe { kernel::bindings::pci_num_vf(self.pdev_raw()) };
+        #[cfg(not(CONFIG_PCI_IOV))]
+        return 0;
+    }
+
+    /// The device that the PF of this VF is for VFIO.
+    pub(crate) fn sriov_pf(&self) -> SriovPf<'_, T> {
+        // SAFETY: The core sets it before the VF is registered and never again.
+        let pf = unsafe { (*self.as_raw()).sriov_pf_core_dev };
+        if pf.is_null() {
+            return SriovPf::None;
+        }
+        // SAFETY: The PF stays bound for as long as one of its VFs is, by the type invariants.
+        let ops = unsafe { (*pf).vdev.ops };
+        // SAFETY: `core` is initialised by the type invariants.
+        if ops != unsafe { (*self.as_raw()).vdev.ops } {
+            return SriovPf::Other;
+        }
+        // SAFETY: The ops table belongs to one registration of one `T`, so this is a `Device<T>`;
+        // and it lives as long as the VF is registered.
+        SriovPf::Same(unsafe { Self::from_raw(pf.cast()) })
+    }
+
+    /// Hands a token to the core: as a PF, for it to compare or to keep; as a VF, to compare it
+    /// with the one the core keeps for the PF.
+    ///
+    /// # Errors
+    ///
+    /// Those of `vfio_pci_core_match_token_uuid()`: `EACCES` if the token is wrong or missing,
+    /// `EINVAL` if there is nothing it could be for.
+    pub(crate) fn core_match_token_uuid(&self, token: Option<&Uuid>) -> Result {
+        let uuid = token.map_or(ptr::null(), ptr::from_ref);
+        // SAFETY: `Uuid` is laid out as `uuid_t`; a null pointer stands for no token.
+        to_result(unsafe { bindings::vfio_pci_core_match_token_uuid(self.as_vfio(), uuid.cast()) })
+    }
+
+    /// Lets the core answer a `VFIO_DEVICE_FEATURE` call.
+    ///
+    /// # Errors
+    ///
+    /// Those of the feature; `ENOTTY` if the core does not know it.
+    pub(crate) fn core_ioctl_feature(&self, flags: u32, arg: FeatureArg) -> Result {
+        // SAFETY: The device is registered and in use by the caller; the core checks the size and
+        // treats the address as one of user space.
+        to_result(unsafe {
+            bindings::vfio_pci_core_ioctl_feature(
+                self.as_vfio(),
+                flags,
+                arg.ptr.as_mut_ptr(),
+                arg.size,
+            )
+        })
+    }
+
+    /// Keeps `value` until the device is closed.
+    ///
+    /// # Safety
+    ///
+    /// The lock of the device set is held, as it is in `open_device` and `close_device`.
+    pub(super) unsafe fn replace_open(&self, value: Option<T::Open>) -> Option<T::Open> {
+        // SAFETY: The field is used under that lock only.
+        unsafe { mem::replace(&mut *self.open.get(), value) }
+    }
+}
+
+/// What a PCI function is to SR-IOV.
+pub(crate) enum Function {
+    /// A physical function with the SR-IOV capability.
+    Physical,
+    /// A virtual function.
+    Virtual,
+    /// A function without SR-IOV.
+    Plain,
+}
+
+impl Function {
+    /// What `pdev` is.
+    pub(crate) fn of(pdev: &pci::Device) -> Self {
+        let pdev = ptr::from_ref(pdev).cast::<kernel::bindings::pci_dev>();
+        // SAFETY: `pci::Device` transparently wraps a valid `struct pci_dev`, whose two bits are
+        // set before a driver sees the device.
+        let (is_virtfn, is_physfn) = unsafe {
+            (
+                kernel::bindings::pci_dev::is_virtfn_raw(pdev),
+                kernel::bindings::pci_dev::is_physfn_raw(pdev),
+            )
+        };
+        if is_virtfn != 0 {
+            Self::Virtual
+        } else if is_physfn != 0 {
+            Self::Physical
+        } else {
+            Self::Plain
+        }
+    }
+}
+
+/// What VFIO knows of a VF's PF.
+pub(crate) enum SriovPf<'a, T: Driver> {
+    /// The PF is not bound to a VFIO driver.
+    None,
+    /// The PF is bound to the same driver.
+    Same(&'a Device<T>),
+    /// The PF is bound to another VFIO driver.
+    Other,
+}
+
+/// The data of a `VFIO_DEVICE_FEATURE` call in user space: an address and a size in bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct FeatureArg {
+    ptr: UserPtr,
+    size: usize,
+}
+
+impl FeatureArg {
+    pub(super) fn new(ptr: UserPtr, size: usize) -> Self {
+        Self { ptr, size }
+    }
+
+    /// The size in bytes that the caller says there is.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Reads the data into `value`, whose size is how much is read.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if the data is shorter, or its address is not readable.
+    pub(crate) fn read_into<V: FromBytes>(self, value: &mut V) -> Result {
+        // SAFETY: The slice is the memory of `value`, which is borrowed exclusively, and any bytes
+        // are valid for it.
+        let bytes = unsafe {
+            slice::from_raw_parts_mut(ptr::from_mut(value).cast::<u8>(), mem::size_of::<V>())
+        };
+        UserSlice::new(self.ptr, self.size)
+            .reader()
+            .read_slice(bytes)
+    }
+}
+
+/// A device that is being opened for the first time and is not enabled yet.
+pub(crate) struct Closed<'a, T: Driver>(&'a Device<T>);
+
+impl<'a, T: Driver> Closed<'a, T> {
+    /// # Safety
+    ///
+    /// The device is in its `open_device` callback.
+    pub(super) unsafe fn new(dev: &'a Device<T>) -> Self {
+        Self(dev)
+    }
+
+    /// Enables the device: resets it, saves its state, sets up config space and BARs.
+    ///
+    /// # Errors
+    ///
+    /// Those of `vfio_pci_core_enable()`, for example `EAGAIN` if the device is locked.
+    pub(crate) fn enable(self) -> Result<Enabled<'a, T>> {
+        // SAFETY: The device is being opened and is not enabled, by the requirement of `new()`.
+        to_result(unsafe { bindings::vfio_pci_core_enable(self.0.as_raw()) })?;
+        Ok(Enabled(self.0))
+    }
+}
+
+impl<T: Driver> Deref for Closed<'_, T> {
+    type Target = Device<T>;
+
+    fn deref(&self) -> &Device<T> {
+        self.0
+    }
+}
+
+/// A device that is being opened and is enabled. It is disabled again if this is dropped.
+pub(crate) struct Enabled<'a, T: Driver>(&'a Device<T>);
+
+impl<T: Driver> Enabled<'_, T> {
+    /// Finishes the opening: from here on the device is in use.
+    pub(super) fn finish(self) {
+        // SAFETY: The device is enabled, and its opening is not finished yet.
+        unsafe { bindings::vfio_pci_core_finish_enable(self.0.as_raw()) };
+        mem::forget(self);
+    }
+}
+
+impl<T: Driver> Drop for Enabled<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: The device is enabled, and the lock of its device set is held in `open_device`.
+        unsafe { bindings::vfio_pci_core_disable(self.0.as_raw()) };
+    }
+}
+
+/// A device in a callback of the PCI bus, in which its device lock is held.
+pub(crate) struct Locked<'a, T: Driver>(&'a Device<T>);
+
+impl<'a, T: Driver> Locked<'a, T> {
+    /// # Safety
+    ///
+    /// The device lock of the PCI device is held for as long as the value lives.
+    pub(super) unsafe fn new(dev: &'a Device<T>) -> Self {
+        Self(dev)
+    }
+
+    /// Enables `num_vfs` virtual functions, or disables them all if it is 0, and returns how many
+    /// are enabled then. Disabling waits until their users have closed them.
+    ///
+    /// # Errors
+    ///
+    /// Those of `vfio_pci_core_sriov_configure()`, for example `EINVAL` if VFs are enabled already.
+    pub(crate) fn sriov_configure(&self, num_vfs: c_int) -> Result<c_int> {
+        // SAFETY: The device is registered or about to be unregistered, and its lock is held.
+        let ret = unsafe { bindings::vfio_pci_core_sriov_configure(self.0.as_raw(), num_vfs) };
+        if ret < 0 {
+            return Err(Error::from_errno(ret));
+        }
+        Ok(ret)
+    }
+}
+
+impl<T: Driver> Deref for Locked<'_, T> {
+    type Target = Device<T>;
+
+    fn deref(&self) -> &Device<T> {
+        self.0
+    }
+}

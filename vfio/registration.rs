@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Registration of a VFIO PCI driver with the PCI bus.
+//!
+//! [`kernel::pci::Adapter`] does not fit: `vfio-pci-core` wants its own device as the driver data,
+//! DMA has to stay under the control of VFIO, and the driver must be asked about SR-IOV.
+//!
+//! C header: [`include/linux/pci.h`](srctree/include/linux/pci.h)
+
+use super::{
+    bindings,
+    driver::DriverVTable,
+    Device,
+    Driver,
+    Locked, //
+};
+use core::{
+    marker::PhantomData,
+    mem, //
+};
+use kernel::{
+    container_of,
+    error::{
+        from_err_ptr,
+        from_result,
+        to_result, //
+    },
+    prelude::*,
+    types::Opaque, //
+};
+
+/// The functions of the PCI part of the core that every device uses.
+static PCI_OPS: bindings::vfio_pci_device_ops = bindings::vfio_pci_device_ops {
+    #[cfg(CONFIG_VFIO_PCI_DMABUF)]
+    get_dmabuf_phys: Some(bindings::vfio_pci_core_get_dmabuf_phys),
+    #[cfg(not(CONFIG_VFIO_PCI_DMABUF))]
+    get_dmabuf_phys: None,
+};
+
+/// A VFIO PCI driver that is registered for as long as this lives.
+///
+/// # Invariants
+///
+/// `driver` is registered with the PCI bus, and its callbacks are those of this type. Every device
+/// that they make has `ops` of this registration as its ops table.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Registration<T: Driver> {
+    #[pin]
+    driver: Opaque<kernel::bindings::pci_driver>,
+    ops: bindings::vfio_device_ops,
+    _driver: PhantomData<T>,
+}
+
+// SAFETY: A driver may be unregistered from another thread than the one that registered it.
+unsafe impl<T: Driver> Send for Registration<T> {}
+// SAFETY: There is nothing to do with a shared reference.
+unsafe impl<T: Driver> Sync for Registration<T> {}
+
+impl<T: Driver> Registration<T> {
+    /// Registers the driver under `name`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `pci_register_driver()`: `EBUSY` if there is a driver of that name.
+    pub(crate) fn new(
+        name: &'static CStr,
+        module: &'static ThisModule,
+    ) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            ops: DriverVTable::<T>::build(name),
+            _driver: PhantomData,
+            // Last, since devices are bound from inside of the registration.
+            driver <- Opaque::try_ffi_init(move |slot: *mut kernel::bindings::pci_driver| {
+                let driver = kernel::bindings::pci_driver {
+                    name: name.as_char_ptr(),
+                    probe: Some(Self::probe),
+                    remove: Some(Self::remove),
+                    sriov_configure: Some(Self::sriov_configure),
+                    err_handler: &raw const bindings::vfio_pci_core_err_handlers,
+                    driver_managed_dma: true,
+                    ..Default::default()
+                };
+                // SAFETY: `slot` is valid for writes.
+                unsafe { slot.write(driver) };
+                // SAFETY: The driver is pinned, and unregistered before its memory goes away.
+                // INVARIANT: On success the driver is registered.
+                to_result(unsafe {
+                    kernel::bindings::__pci_register_driver(
+                        slot,
+                        module.as_ptr(),
+                        name.as_char_ptr(),
+                    )
+                })
+            }),
+        })
+    }
+
+    /// # Safety
+    ///
+    /// Called by the PCI bus for a device that is being bound to the driver of a `Registration<T>`.
+    unsafe extern "C" fn probe(
+        pdev: *mut kernel::bindings::pci_dev,
+        _id: *const kernel::bindings::pci_device_id,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The PCI bus sets `driver` before it calls this function.
+            let driver = unsafe { Opaque::cast_from((*pdev).driver) };
+            // SAFETY: Only the drivers of such registrations have this function.
+            let this = unsafe { container_of!(driver.cast_mut(), Self, driver) };
+            // SAFETY: `pdev` is valid.
+            let dev = unsafe { &raw mut (*pdev).dev };
+
+            // SAFETY: The size is that of the type that the ops table initialises; the table lives
+            // until the driver is unregistered, which every device is unbound before.
+            let vdev = from_err_ptr(unsafe {
+                bindings::_vfio_alloc_device(
+                    mem::size_of::<Device<T>>(),
+                    dev,
+                    &raw const (*this).ops,
+                )
+            })?;
+            let core = vdev.cast::<bindings::vfio_pci_core_device>();
+
+            // SAFETY: The core demands that its device is the driver data, and `core` is valid.
+            unsafe {
+                kernel::bindings::dev_set_drvdata(dev, core.cast());
+                (*core).pci_ops = &raw const PCI_OPS;
+            }
+            // SAFETY: `core` is initialised and not registered.
+            if let Err(e) = to_result(unsafe { bindings::vfio_pci_core_register_device(core) }) {
+                // SAFETY: This drops the only reference, as C's `vfio_put_device()` does.
+                unsafe { kernel::bindings::put_device(&raw mut (*vdev).device) };
+                return Err(e);
+            }
+
+            if T::HAS_REGISTERED {
+                // SAFETY: The device is registered, and the bus holds its lock in this callback.
+                T::registered(&unsafe { Locked::new(Device::<T>::from_raw(vdev)) });
+            }
+            Ok(0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// Called by the PCI bus for a device that `probe` has bound.
+    unsafe extern "C" fn remove(pdev: *mut kernel::bindings::pci_dev) {
+        // SAFETY: `probe` has stored the device.
+        let vdev: *mut bindings::vfio_device =
+            unsafe { kernel::bindings::dev_get_drvdata(&raw const (*pdev).dev) }.cast();
+
+        if T::HAS_UNREGISTERING {
+            // SAFETY: The device is registered, and the bus holds its lock in this callback.
+            T::unregistering(&unsafe { Locked::new(Device::<T>::from_raw(vdev)) });
+        }
+        // SAFETY: The device is registered.
+        unsafe { bindings::vfio_pci_core_unregister_device(vdev.cast()) };
+        // SAFETY: Drops the reference of `probe`, as C's `vfio_put_device()` does.
+        unsafe { kernel::bindings::put_device(&raw mut (*vdev).device) };
+    }
+
+    /// # Safety
+    ///
+    /// Called by the PCI bus for a device that `probe` has bound.
+    unsafe extern "C" fn sriov_configure(
+        pdev: *mut kernel::bindings::pci_dev,
+        num_vfs: c_int,
+    ) -> c_int {
+        // SAFETY: `probe` has stored the device, and it is bound during the call.
+        let dev = unsafe {
+            Device::<T>::from_raw(kernel::bindings::dev_get_drvdata(&raw const (*pdev).dev).cast())
+        };
+        // SAFETY: The bus holds the device lock in this callback.
+        let dev = unsafe { Locked::new(dev) };
+
+        from_result(|| {
+            if T::HAS_SRIOV_CONFIGURE {
+                T::sriov_configure(&dev, num_vfs)
+            } else {
+                dev.sriov_configure(num_vfs)
+            }
+        })
+    }
+}
+
+#[pinned_drop]
+impl<T: Driver> PinnedDrop for Registration<T> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: The driver is registered by the type invariant.
+        unsafe { kernel::bindings::pci_unregister_driver(self.driver.get()) };
+    }
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The checks that every `VFIO_DEVICE_FEATURE` request has to pass.
+//!
+//! Pure, so that the same file compiles on the host, where it is tested.
+//!
+//! UAPI: `struct vfio_device_feature` in
+//! [`include/uapi/linux/vfio.h`](srctree/include/uapi/linux/vfio.h)
+
+use kernel::prelude::*;
+
+/// The bits of the flags that hold the feature index.
+pub(crate) const INDEX_MASK: u32 = 0xffff;
+/// Read the feature's data.
+pub(crate) const GET: u32 = 1 << 16;
+/// Write the feature's data.
+pub(crate) const SET: u32 = 1 << 17;
+/// Ask whether the feature, and GET and SET where asked for, are supported.
+pub(crate) const PROBE: u32 = 1 << 18;
+
+/// The operations that a feature offers.
+#[derive(Clone, Copy)]
+pub(crate) struct Operations {
+    /// Its data can be read.
+    pub(crate) get: bool,
+    /// Its data can be written.
+    pub(crate) set: bool,
+}
+
+impl Operations {
+    const fn bits(self) -> u32 {
+        (if self.get { GET } else { 0 }) | (if self.set { SET } else { 0 })
+    }
+}
+
+/// What is left to do after all checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Nothing: the answer is that the feature and the operations asked for are supported.
+    Probe,
+    /// Fill the caller's data.
+    Get,
+    /// Take over the caller's data.
+    Set,
+}
+
+/// The flags of a request whose bits make sense together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Request(u32);
+
+impl Request {
+    /// Takes the `flags` of `struct vfio_device_feature`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if a bit above 18 is set, or GET and SET without PROBE.
+    pub(crate) fn new(flags: u32) -> Result<Self> {
+        if flags & !(INDEX_MASK | GET | SET | PROBE) != 0 {
+            return Err(EINVAL);
+        }
+        if flags & PROBE == 0 && flags & GET != 0 && flags & SET != 0 {
+            return Err(EINVAL);
+        }
+        Ok(Self(flags))
+    }
+
+    /// The feature index.
+    pub(crate) const fn index(self) -> u32 {
+        self.0 & INDEX_MASK
+    }
+
+    /// The flags as they came.
+    pub(crate) const fn flags(self) -> u32 {
+        self.0
+    }
+
+    /// Checks the request against a feature that offers `offered` and has `needed` bytes of data,
+    /// where the caller has `given` bytes.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if an operation is asked for that the feature does not offer; or without PROBE, if
+    /// none is asked for, or the caller has less data than the feature.
+    pub(crate) fn check(self, offered: Operations, needed: usize, given: usize) -> Result<Action> {
+        let asked = self.0 & (GET | SET);
+        if asked & !offered.bits() != 0 {
+            return Err(EINVAL);
+        }
+        if self.0 & PROBE != 0 {
+            return Ok(Action::Probe);
+        }
+        let action = match asked {
+            GET => Action::Get,
+            SET => Action::Set,
+            _ => return Err(EINVAL),
+        };
+        if given < needed {
+            return Err(EINVAL);
+        }
+        Ok(action)
+    }
+}
