@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What a user of an open device works with: regions, interrupts, reset. All of
+ * it is the core's; these tests show that the driver does not stand in its way.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+
+#include "../kselftest_harness.h"
+#include "lib.h"
+
+#define PCI_COMMAND		4
+#define PCI_COMMAND_MEMORY	2
+
+enum function { FUNCTION_PF, FUNCTION_VF };
+
+FIXTURE(device) {
+	const char *pf;
+	char bdf[BDF_LEN];
+	struct device device;
+};
+
+FIXTURE_VARIANT(device) {
+	enum path path;
+	enum function function;
+};
+
+FIXTURE_VARIANT_ADD(device, pf_group) { PATH_GROUP, FUNCTION_PF };
+FIXTURE_VARIANT_ADD(device, pf_cdev) { PATH_CDEV, FUNCTION_PF };
+FIXTURE_VARIANT_ADD(device, vf_group) { PATH_GROUP, FUNCTION_VF };
+FIXTURE_VARIANT_ADD(device, vf_cdev) { PATH_CDEV, FUNCTION_VF };
+
+FIXTURE_SETUP(device)
+{
+	const char *problem = setup_modules();
+	bool vf = variant->function == FUNCTION_VF;
+
+	self->device = (struct device)DEVICE_CLOSED;
+	if (problem)
+		SKIP(return, "%s", problem);
+	self->pf = find_pf();
+	if (!self->pf)
+		SKIP(return, "there is no device with SR-IOV");
+
+	ASSERT_EQ(0, ensure_pf(self->pf, vf ? 1 : 0));
+	snprintf(self->bdf, sizeof(self->bdf), "%s", self->pf);
+	if (vf) {
+		/* Opening the PF is also a way to set the token. */
+		ASSERT_EQ(0, try_open(self->pf, variant->path, token_a));
+		ASSERT_EQ(0, vf_bdf(self->pf, 0, self->bdf));
+	}
+	ASSERT_EQ(0, open_device(&self->device, self->bdf, variant->path,
+				 vf ? token_a : NULL));
+}
+
+FIXTURE_TEARDOWN(device)
+{
+	close_device(&self->device);
+}
+
+static struct vfio_region_info region(int fd, uint32_t index)
+{
+	struct vfio_region_info info = { .argsz = sizeof(info), .index = index };
+
+	if (ioctl(fd, VFIO_DEVICE_GET_REGION_INFO, &info))
+		info.size = 0;
+	return info;
+}
+
+static uint32_t irq_count(int fd, uint32_t index)
+{
+	struct vfio_irq_info info = { .argsz = sizeof(info), .index = index };
+
+	return ioctl(fd, VFIO_DEVICE_GET_IRQ_INFO, &info) ? 0 : info.count;
+}
+
+/* Gives the first interrupt of a kind an eventfd; -1 takes all away. */
+static int set_irq(int fd, uint32_t index, int event)
+{
+	struct {
+		struct vfio_irq_set set;
+		int event;
+	} irq = {
+		.set = {
+			.argsz = sizeof(irq),
+			.flags = VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_EVENTFD,
+			.index = index,
+			.count = 1,
+		},
+		.event = event,
+	};
+
+	if (event < 0) {
+		irq.set.argsz = sizeof(irq.set);
+		irq.set.flags = VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_NONE;
+		irq.set.count = 0;
+	}
+	return ioctl(fd, VFIO_DEVICE_SET_IRQS, &irq) ? -errno : 0;
+}
+
+static int trigger_irq(int fd, uint32_t index)
+{
+	struct vfio_irq_set set = {
+		.argsz = sizeof(set),
+		.flags = VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_NONE,
+		.index = index,
+		.count = 1,
+	};
+
+	return ioctl(fd, VFIO_DEVICE_SET_IRQS, &set) ? -errno : 0;
+}
+
+TEST_F(device, info_is_that_of_a_pci_device)
+{
+	struct vfio_device_info info = { .argsz = sizeof(info) };
+
+	ASSERT_EQ(0, ioctl(self->device.fd, VFIO_DEVICE_GET_INFO, &info));
+	EXPECT_TRUE(info.flags & VFIO_DEVICE_FLAGS_PCI);
+	EXPECT_TRUE(info.flags & VFIO_DEVICE_FLAGS_RESET);
+	EXPECT_LE(VFIO_PCI_NUM_REGIONS, info.num_regions);
+	EXPECT_LE(VFIO_PCI_NUM_IRQS, info.num_irqs);
+}
+
+TEST_F(device, config_space_has_the_ids)
+{
+	struct vfio_region_info config;
+	char vendor[16];
+	uint16_t id;
+
+	config = region(self->device.fd, VFIO_PCI_CONFIG_REGION_INDEX);
+	ASSERT_LE(256, config.size);
+	ASSERT_EQ(sizeof(id), pread(self->device.fd, &id, sizeof(id), config.offset));
+	ASSERT_LT(0, read_sysfs(vendor, sizeof(vendor),
+				"/sys/bus/pci/devices/%s/vendor", self->pf));
+	EXPECT_EQ(strtoul(vendor, NULL, 16), id);
+}
+
+TEST_F(device, bar_reads_the_same_mapped_and_not)
+{
+	struct vfio_region_info config, bar;
+	uint32_t by_read, *map;
+	uint16_t command;
+
+	config = region(self->device.fd, VFIO_PCI_CONFIG_REGION_INDEX);
+	bar = region(self->device.fd, VFIO_PCI_BAR0_REGION_INDEX);
+	ASSERT_LT(0, bar.size);
+	ASSERT_TRUE(bar.flags & VFIO_REGION_INFO_FLAG_MMAP);
+
+	ASSERT_EQ(2, pread(self->device.fd, &command, 2, config.offset + PCI_COMMAND));
+	command |= PCI_COMMAND_MEMORY;
+	ASSERT_EQ(2, pwrite(self->device.fd, &command, 2, config.offset + PCI_COMMAND));
+
+	map = mmap(NULL, bar.size, PROT_READ, MAP_SHARED, self->device.fd, bar.offset);
+	ASSERT_NE(MAP_FAILED, map);
+	ASSERT_EQ(4, pread(self->device.fd, &by_read, 4, bar.offset + 8));
+	EXPECT_EQ(by_read, map[2]);
+	EXPECT_EQ(0, munmap(map, bar.size));
+}
+
+TEST_F(device, interrupts_reach_their_eventfd)
+{
+	static const uint32_t kinds[] = {
+		VFIO_PCI_INTX_IRQ_INDEX, VFIO_PCI_MSI_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX
+	};
+	int event = eventfd(0, EFD_NONBLOCK), tried = 0;
+	size_t i;
+
+	ASSERT_LE(0, event);
+	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
+		uint64_t count = 0;
+
+		if (!irq_count(self->device.fd, kinds[i]))
+			continue;
+		tried++;
+		ASSERT_EQ(0, set_irq(self->device.fd, kinds[i], event));
+		ASSERT_EQ(0, trigger_irq(self->device.fd, kinds[i]));
+		EXPECT_EQ(sizeof(count), read(event, &count, sizeof(count)));
+		EXPECT_EQ(1, count);
+		ASSERT_EQ(0, set_irq(self->device.fd, kinds[i], -1));
+	}
+	/* VFs have MSI-X alone, the PF has all three. */
+	EXPECT_EQ(variant->function == FUNCTION_PF ? 3 : 1, tried);
+	close(event);
+}
+
+TEST_F(device, resets)
+{
+	EXPECT_EQ(0, ioctl(self->device.fd, VFIO_DEVICE_RESET));
+}
+
+TEST_F(device, hot_reset_info_names_the_device)
+{
+	uint64_t buffer[64] = {};
+	struct vfio_pci_hot_reset_info *info = (void *)buffer;
+	unsigned int bus, slot, function;
+	bool found = false;
+	uint32_t i;
+	int ret;
+
+	ret = sscanf(self->bdf, "0000:%x:%x.%x", &bus, &slot, &function);
+	ASSERT_EQ(3, ret);
+	info->argsz = sizeof(buffer);
+	ASSERT_EQ(0, ioctl(self->device.fd, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, info));
+	for (i = 0; i < info->count; i++)
+		found |= info->devices[i].bus == bus &&
+			 info->devices[i].devfn == (slot << 3 | function);
+	EXPECT_TRUE(found);
+}
+
+TEST_F(device, unknown_ioctl_is_enotty)
+{
+	EXPECT_EQ(-1, ioctl(self->device.fd, _IO(VFIO_TYPE, VFIO_BASE + 99)));
+	EXPECT_EQ(ENOTTY, errno);
+}
+
+TEST_HARNESS_MAIN

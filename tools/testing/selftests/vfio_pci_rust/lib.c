@@ -1,0 +1,425 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+#include <linux/iommufd.h>
+
+#include "lib.h"
+
+#define PCI "/sys/bus/pci"
+
+const uint8_t token_a[UUID_LEN] = {
+	0x1b, 0x4e, 0x28, 0xba, 0x2f, 0xa1, 0x41, 0xd2,
+	0x88, 0x3f, 0x00, 0x16, 0xd3, 0xcc, 0xa4, 0x27
+};
+
+/* Differs from token_a in the last bit alone. */
+const uint8_t token_b[UUID_LEN] = {
+	0x1b, 0x4e, 0x28, 0xba, 0x2f, 0xa1, 0x41, 0xd2,
+	0x88, 0x3f, 0x00, 0x16, 0xd3, 0xcc, 0xa4, 0x26
+};
+
+static int write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+	int ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+int write_sysfs(const char *text, const char *path_format, ...)
+{
+	char path[PATH_MAX];
+	va_list args;
+
+	va_start(args, path_format);
+	vsnprintf(path, sizeof(path), path_format, args);
+	va_end(args);
+	return write_file(path, text);
+}
+
+int read_sysfs(char *text, size_t size, const char *path_format, ...)
+{
+	char path[PATH_MAX];
+	va_list args;
+	ssize_t len;
+	int fd;
+
+	va_start(args, path_format);
+	vsnprintf(path, sizeof(path), path_format, args);
+	va_end(args);
+
+	fd = open(path, O_RDONLY);
+	if (fd < 0)
+		return -errno;
+	len = read(fd, text, size - 1);
+	close(fd);
+	if (len < 0)
+		return -errno;
+	if (len && text[len - 1] == '\n')
+		len--;
+	text[len] = 0;
+	return len;
+}
+
+const char *setup_modules(void)
+{
+	if (geteuid())
+		return "these tests need root";
+	if (system("modprobe -q " MODULE))
+		return "there is no module " MODULE;
+	/* They may be built in. */
+	(void)!system("modprobe -q -a vfio_iommu_type1 iommufd");
+	if (access("/dev/vfio/vfio", F_OK))
+		return "the kernel has no VFIO containers";
+	if (access("/dev/iommu", F_OK))
+		return "the kernel has no iommufd";
+	return NULL;
+}
+
+/* The first PCI device for which @wanted holds. */
+static const char *find_device(bool (*wanted)(const char *bdf))
+{
+	static char found[BDF_LEN];
+	struct dirent **names;
+	const char *ret = NULL;
+	int n, i;
+
+	n = scandir(PCI "/devices", &names, NULL, alphasort);
+	for (i = 0; i < n; i++) {
+		const char *name = names[i]->d_name;
+
+		if (!ret && strlen(name) < BDF_LEN && name[0] != '.' && wanted(name)) {
+			snprintf(found, BDF_LEN, "%.12s", name);
+			ret = found;
+		}
+		free(names[i]);
+	}
+	if (n >= 0)
+		free(names);
+	return ret;
+}
+
+static bool is_pf(const char *bdf)
+{
+	char text[16];
+
+	return read_sysfs(text, sizeof(text), PCI "/devices/%s/sriov_totalvfs",
+			  bdf) > 0 && atoi(text) > 0;
+}
+
+const char *find_pf(void)
+{
+	static char pf[BDF_LEN];
+	const char *found = getenv("VFIO_PCI_RUST_PF");
+
+	if (!found)
+		found = find_device(is_pf);
+	if (!found)
+		return NULL;
+	snprintf(pf, sizeof(pf), "%s", found);
+	return pf;
+}
+
+static bool is_plain_nvme(const char *bdf)
+{
+	char text[16], path[PATH_MAX];
+
+	snprintf(path, sizeof(path), PCI "/devices/%s/physfn", bdf);
+	return read_sysfs(text, sizeof(text), PCI "/devices/%s/class", bdf) > 0 &&
+	       !strcmp(text, "0x010802") && !is_pf(bdf) && access(path, F_OK);
+}
+
+const char *find_plain(void)
+{
+	static char plain[BDF_LEN];
+	const char *found = find_device(is_plain_nvme);
+
+	if (!found)
+		return NULL;
+	snprintf(plain, sizeof(plain), "%s", found);
+	return plain;
+}
+
+__printf(2, 3) static int last_of_link(char name[NAME_MAX + 1], const char *path_format, ...)
+{
+	char path[PATH_MAX], target[PATH_MAX];
+	va_list args;
+	ssize_t len;
+
+	va_start(args, path_format);
+	vsnprintf(path, sizeof(path), path_format, args);
+	va_end(args);
+	len = readlink(path, target, sizeof(target) - 1);
+	if (len < 0)
+		return -errno;
+	target[len] = 0;
+	snprintf(name, NAME_MAX + 1, "%s", strrchr(target, '/') + 1);
+	return 0;
+}
+
+int vf_bdf(const char *pf, int index, char bdf[BDF_LEN])
+{
+	char name[NAME_MAX + 1];
+	int ret;
+
+	ret = last_of_link(name, PCI "/devices/%s/virtfn%d", pf, index);
+	if (!ret)
+		snprintf(bdf, BDF_LEN, "%.*s", BDF_LEN - 1, name);
+	return ret;
+}
+
+bool is_bound(const char *bdf, const char *driver)
+{
+	char name[NAME_MAX + 1];
+
+	return !last_of_link(name, PCI "/devices/%s/driver", bdf) &&
+	       !strcmp(name, driver);
+}
+
+int bind_driver(const char *bdf, const char *driver)
+{
+	int ret;
+
+	ret = write_sysfs(bdf, PCI "/devices/%s/driver/unbind", bdf);
+	if (ret && ret != -ENOENT)
+		return ret;
+	ret = write_sysfs(driver ? driver : "\n",
+			  PCI "/devices/%s/driver_override", bdf);
+	if (ret || !driver)
+		return ret;
+	ret = write_sysfs(bdf, PCI "/drivers_probe");
+	if (ret)
+		return ret;
+	return is_bound(bdf, driver) ? 0 : -ENODEV;
+}
+
+int set_numvfs(const char *pf, int count)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", count);
+	return write_sysfs(text, PCI "/devices/%s/sriov_numvfs", pf);
+}
+
+int ensure_pf(const char *pf, int count)
+{
+	char text[16];
+	int ret = 0;
+
+	if (!is_bound(pf, DRIVER))
+		ret = bind_driver(pf, DRIVER);
+	if (!ret)
+		ret = set_enable_sriov(true);
+	if (ret)
+		return ret;
+
+	ret = read_sysfs(text, sizeof(text), PCI "/devices/%s/sriov_numvfs", pf);
+	if (ret < 0)
+		return ret;
+	if (atoi(text) == count)
+		return 0;
+	ret = set_numvfs(pf, 0);
+	return ret || !count ? ret : set_numvfs(pf, count);
+}
+
+static pid_t main_pid;
+
+/* The tests run in children; what they share is put away by their parent. */
+static void restore_pf(void)
+{
+	const char *pf;
+
+	if (getpid() != main_pid)
+		return;
+	pf = find_pf();
+	if (!pf || !is_bound(pf, DRIVER))
+		return;
+	set_numvfs(pf, 0);
+	bind_driver(pf, NULL);
+	write_sysfs(pf, PCI "/drivers_probe");
+}
+
+static __attribute__((constructor)) void restore_pf_at_exit(void)
+{
+	main_pid = getpid();
+	atexit(restore_pf);
+}
+
+int set_enable_sriov(bool on)
+{
+	return write_sysfs(on ? "1" : "0",
+			   "/sys/module/" MODULE "/parameters/enable_sriov");
+}
+
+void device_name(char name[128], const char *bdf, const uint8_t *token)
+{
+	int len, i;
+
+	len = snprintf(name, 128, "%s", bdf);
+	if (!token)
+		return;
+	len += snprintf(name + len, 128 - len, " vf_token=");
+	for (i = 0; i < UUID_LEN; i++)
+		len += snprintf(name + len, 128 - len, "%s%02x",
+				i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
+				token[i]);
+}
+
+static int open_by_group(struct device *device, const char *bdf,
+			 const uint8_t *token)
+{
+	char group[NAME_MAX + 1], path[PATH_MAX], name[128];
+	int ret;
+
+	ret = last_of_link(group, PCI "/devices/%s/iommu_group", bdf);
+	if (ret)
+		return ret;
+
+	snprintf(path, sizeof(path), "/dev/vfio/%s", group);
+	device->iommu = open("/dev/vfio/vfio", O_RDWR);
+	device->group = open(path, O_RDWR);
+	if (device->iommu < 0 || device->group < 0)
+		return -errno;
+	if (ioctl(device->group, VFIO_GROUP_SET_CONTAINER, &device->iommu) ||
+	    ioctl(device->iommu, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
+		return -errno;
+
+	device_name(name, bdf, token);
+	device->fd = ioctl(device->group, VFIO_GROUP_GET_DEVICE_FD, name);
+	return device->fd < 0 ? -errno : 0;
+}
+
+static int open_by_cdev(struct device *device, const char *bdf,
+			const uint8_t *token)
+{
+	struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind) };
+	char path[PATH_MAX];
+	struct dirent *entry;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), PCI "/devices/%s/vfio-dev", bdf);
+	dir = opendir(path);
+	if (!dir)
+		return -errno;
+	do {
+		entry = readdir(dir);
+	} while (entry && entry->d_name[0] == '.');
+	if (entry)
+		snprintf(path, sizeof(path), "/dev/vfio/devices/%s", entry->d_name);
+	closedir(dir);
+	if (!entry)
+		return -ENODEV;
+
+	device->iommu = open("/dev/iommu", O_RDWR);
+	if (device->iommu < 0)
+		return -errno;
+	device->fd = open(path, O_RDWR);
+	if (device->fd < 0)
+		return -errno;
+
+	bind.iommufd = device->iommu;
+	if (token) {
+		bind.flags = VFIO_DEVICE_BIND_FLAG_TOKEN;
+		bind.token_uuid_ptr = (uintptr_t)token;
+	}
+	return ioctl(device->fd, VFIO_DEVICE_BIND_IOMMUFD, &bind) ? -errno : 0;
+}
+
+int open_device(struct device *device, const char *bdf, enum path path,
+		const uint8_t *token)
+{
+	int ret;
+
+	*device = (struct device)DEVICE_CLOSED;
+	ret = path == PATH_CDEV ? open_by_cdev(device, bdf, token) :
+				  open_by_group(device, bdf, token);
+	if (ret)
+		close_device(device);
+	return ret;
+}
+
+void close_device(struct device *device)
+{
+	if (device->fd >= 0)
+		close(device->fd);
+	if (device->group >= 0)
+		close(device->group);
+	if (device->iommu >= 0)
+		close(device->iommu);
+	*device = (struct device)DEVICE_CLOSED;
+}
+
+int try_open(const char *bdf, enum path path, const uint8_t *token)
+{
+	struct device device;
+	int ret;
+
+	ret = open_device(&device, bdf, path, token);
+	close_device(&device);
+	return ret;
+}
+
+int feature(int fd, uint32_t flags, const void *data, uint32_t size)
+{
+	uint64_t buffer[64] = {};
+	struct vfio_device_feature *feature = (void *)buffer;
+
+	if (sizeof(*feature) + size > sizeof(buffer))
+		return -E2BIG;
+	feature->argsz = sizeof(*feature) + size;
+	feature->flags = flags;
+	if (data)
+		memcpy(feature->data, data, size);
+	return ioctl(fd, VFIO_DEVICE_FEATURE, feature) ? -errno : 0;
+}
+
+int set_token(int fd, const uint8_t *token)
+{
+	return feature(fd, VFIO_DEVICE_FEATURE_SET |
+			   VFIO_DEVICE_FEATURE_PCI_VF_TOKEN, token, UUID_LEN);
+}
+
+int open_log(void)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+
+	if (fd >= 0)
+		lseek(fd, 0, SEEK_END);
+	return fd;
+}
+
+bool log_has(int fd, const char *const *words)
+{
+	char line[8192];
+	ssize_t len;
+
+	for (;;) {
+		const char *const *word = words;
+
+		len = read(fd, line, sizeof(line) - 1);
+		if (len < 0 && errno == EPIPE)
+			continue;	/* overwritten; go on with the oldest */
+		if (len <= 0)
+			return false;
+		line[len] = 0;
+		while (*word && strstr(line, *word))
+			word++;
+		if (!*word)
+			return true;
+	}
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the selftests of vfio-pci-rust share: PCI devices in sysfs, the two ways
+ * to open a VFIO device, and VFIO_DEVICE_FEATURE. When a test program ends, the
+ * device that find_pf() finds has no VFs and goes to whatever driver wants it.
+ *
+ * Functions that return int return 0 or a negative errno, if not said otherwise.
+ */
+#ifndef SELFTEST_VFIO_PCI_RUST_LIB_H
+#define SELFTEST_VFIO_PCI_RUST_LIB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <linux/vfio.h>
+
+#include "../kselftest.h"
+
+#define DRIVER		"vfio-pci-rust"
+#define MODULE		"vfio_pci_rust"
+#define BDF_LEN		13	/* "0000:01:10.0" with its end */
+#define UUID_LEN	16
+
+/* How a program opens a VFIO device. */
+enum path {
+	PATH_GROUP,	/* /dev/vfio/GROUP and a container */
+	PATH_CDEV,	/* /dev/vfio/devices/vfioN and an iommufd */
+};
+
+/* An open device, or what is left of the attempt. */
+struct device {
+	int fd;		/* the device */
+	int iommu;	/* the container or the iommufd */
+	int group;	/* the group, -1 for a cdev */
+};
+
+#define DEVICE_CLOSED	{ .fd = -1, .iommu = -1, .group = -1 }
+
+extern const uint8_t token_a[UUID_LEN];
+extern const uint8_t token_b[UUID_LEN];
+
+/*
+ * Loads the modules and returns NULL, or says why the tests cannot run here.
+ */
+const char *setup_modules(void);
+
+/*
+ * The SR-IOV capable device to test with: $VFIO_PCI_RUST_PF, or the first one
+ * there is. NULL if there is none.
+ */
+const char *find_pf(void);
+
+/* An endpoint without SR-IOV that no program needs, or NULL. */
+const char *find_plain(void);
+
+/* Puts the address of the VF with this index into @bdf. */
+int vf_bdf(const char *pf, int index, char bdf[BDF_LEN]);
+
+/* Binds a device to a driver by driver_override; NULL only unbinds it. */
+int bind_driver(const char *bdf, const char *driver);
+
+/* Whether the device is bound to the driver. */
+bool is_bound(const char *bdf, const char *driver);
+
+/*
+ * Brings a PF into the state that tests start from: bound to our driver, with
+ * @count VFs. What is right already stays, since SR-IOV takes its time.
+ */
+int ensure_pf(const char *pf, int count);
+
+int set_numvfs(const char *pf, int count);
+int set_enable_sriov(bool on);
+
+/* Writes @text to /sys/bus/pci/@file, with BDFs and such filled in by printf. */
+__printf(2, 3) int write_sysfs(const char *text, const char *path_format, ...);
+
+/* Reads a file below /sys, without the newline. Returns its length or -errno. */
+__printf(3, 4) int read_sysfs(char *text, size_t size, const char *path_format, ...);
+
+/* The name by which a device is opened through its group. */
+void device_name(char name[128], const char *bdf, const uint8_t *token);
+
+/* Opens a device; @token is NULL or 16 bytes. */
+int open_device(struct device *device, const char *bdf, enum path path,
+		const uint8_t *token);
+void close_device(struct device *device);
+
+/* Opens and closes again. */
+int try_open(const char *bdf, enum path path, const uint8_t *token);
+
+/*
+ * VFIO_DEVICE_FEATURE with @size bytes of data at @data behind the header;
+ * argsz is 8 + @size.
+ */
+int feature(int fd, uint32_t flags, const void *data, uint32_t size);
+int set_token(int fd, const uint8_t *token);
+
+/* A descriptor of the kernel log that starts at its end. */
+int open_log(void);
+
+/* Whether a line that has come since contains all of @words (ends with NULL). */
+bool log_has(int fd, const char *const *words);
+
+#endif /* SELFTEST_VFIO_PCI_RUST_LIB_H */

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Binding and unbinding, SR-IOV on and off, and the life of the module.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "../kselftest_harness.h"
+#include "lib.h"
+
+FIXTURE(lifecycle) {
+	const char *pf;
+	struct device device;
+};
+
+FIXTURE_SETUP(lifecycle)
+{
+	const char *problem = setup_modules();
+
+	self->device = (struct device)DEVICE_CLOSED;
+	if (problem)
+		SKIP(return, "%s", problem);
+	self->pf = find_pf();
+	if (!self->pf)
+		SKIP(return, "there is no device with SR-IOV");
+	ASSERT_EQ(0, ensure_pf(self->pf, 0));
+}
+
+FIXTURE_TEARDOWN(lifecycle)
+{
+	close_device(&self->device);
+}
+
+static int remove_module(void)
+{
+	return syscall(SYS_delete_module, MODULE, O_NONBLOCK) ? -errno : 0;
+}
+
+static bool is_builtin(void)
+{
+	char state[16];
+
+	return read_sysfs(state, sizeof(state), "/sys/module/" MODULE "/initstate") < 0;
+}
+
+TEST_F(lifecycle, binds_and_unbinds_again_and_again)
+{
+	int i;
+
+	for (i = 0; i < 10; i++) {
+		ASSERT_EQ(0, bind_driver(self->pf, NULL));
+		ASSERT_EQ(0, bind_driver(self->pf, DRIVER));
+		EXPECT_EQ(0, try_open(self->pf, i % 2 ? PATH_CDEV : PATH_GROUP, NULL));
+	}
+}
+
+TEST_F(lifecycle, vfs_come_and_go)
+{
+	char vf[BDF_LEN], text[16];
+	int i, total;
+
+	ASSERT_LT(0, read_sysfs(text, sizeof(text),
+				"/sys/bus/pci/devices/%s/sriov_totalvfs", self->pf));
+	total = atoi(text);
+	ASSERT_EQ(0, try_open(self->pf, PATH_CDEV, token_a));
+	for (i = 0; i < 5; i++) {
+		ASSERT_EQ(0, set_numvfs(self->pf, total));
+		ASSERT_EQ(0, vf_bdf(self->pf, total - 1, vf));
+		EXPECT_TRUE(is_bound(vf, DRIVER));
+		EXPECT_EQ(0, try_open(vf, PATH_CDEV, token_a));
+		ASSERT_EQ(0, set_numvfs(self->pf, 0));
+		EXPECT_EQ(-ENOENT, vf_bdf(self->pf, 0, vf));
+	}
+}
+
+TEST_F(lifecycle, vfs_go_with_the_driver)
+{
+	char vf[BDF_LEN];
+
+	ASSERT_EQ(0, set_numvfs(self->pf, 2));
+	ASSERT_EQ(0, bind_driver(self->pf, NULL));
+	EXPECT_EQ(-ENOENT, vf_bdf(self->pf, 0, vf));
+	ASSERT_EQ(0, bind_driver(self->pf, DRIVER));
+}
+
+TEST_F(lifecycle, no_vfs_without_the_parameter)
+{
+	const char * const words[] = { self->pf, "enable_sriov", NULL };
+	int log = open_log();
+
+	ASSERT_LE(0, log);
+	ASSERT_EQ(0, set_enable_sriov(false));
+	EXPECT_EQ(-ENOENT, set_numvfs(self->pf, 1));
+	EXPECT_TRUE(log_has(log, words));
+	ASSERT_EQ(0, set_enable_sriov(true));
+	EXPECT_EQ(0, set_numvfs(self->pf, 1));
+}
+
+TEST_F(lifecycle, binds_by_new_id)
+{
+	char vendor[16], device[16], ids[64];
+
+	ASSERT_LT(0, read_sysfs(vendor, sizeof(vendor),
+				"/sys/bus/pci/devices/%s/vendor", self->pf));
+	ASSERT_LT(0, read_sysfs(device, sizeof(device),
+				"/sys/bus/pci/devices/%s/device", self->pf));
+	snprintf(ids, sizeof(ids), "%s %s", vendor, device);
+
+	ASSERT_EQ(0, bind_driver(self->pf, NULL));
+	ASSERT_EQ(0, write_sysfs(ids, "/sys/bus/pci/drivers/" DRIVER "/new_id"));
+	EXPECT_TRUE(is_bound(self->pf, DRIVER));
+	EXPECT_EQ(0, try_open(self->pf, PATH_CDEV, NULL));
+	EXPECT_EQ(0, write_sysfs(ids, "/sys/bus/pci/drivers/" DRIVER "/remove_id"));
+}
+
+TEST_F(lifecycle, binds_to_nothing_by_itself)
+{
+	ASSERT_EQ(0, bind_driver(self->pf, NULL));
+	/* Another driver may take it, ours must not. */
+	write_sysfs(self->pf, "/sys/bus/pci/drivers_probe");
+	EXPECT_FALSE(is_bound(self->pf, DRIVER));
+}
+
+TEST_F(lifecycle, unbinding_asks_the_user_and_waits)
+{
+	struct {
+		struct vfio_irq_set set;
+		int event;
+	} request = {
+		.set = {
+			.argsz = sizeof(request),
+			.flags = VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_EVENTFD,
+			.index = VFIO_PCI_REQ_IRQ_INDEX,
+			.count = 1,
+		},
+	};
+	struct pollfd poll_request = { .events = POLLIN };
+	int status;
+	pid_t pid;
+
+	ASSERT_EQ(0, open_device(&self->device, self->pf, PATH_CDEV, NULL));
+	request.event = eventfd(0, 0);
+	ASSERT_LE(0, request.event);
+	ASSERT_EQ(0, ioctl(self->device.fd, VFIO_DEVICE_SET_IRQS, &request));
+
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		close_device(&self->device);
+		_exit(bind_driver(self->pf, NULL) ? 1 : 0);
+	}
+	poll_request.fd = request.event;
+	EXPECT_EQ(1, poll(&poll_request, 1, 10000));
+	EXPECT_EQ(0, waitpid(pid, &status, WNOHANG));
+
+	close_device(&self->device);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_FALSE(is_bound(self->pf, DRIVER));
+	close(request.event);
+}
+
+TEST_F(lifecycle, module_stays_while_a_device_is_open)
+{
+	if (is_builtin())
+		SKIP(return, "the driver is built in");
+	ASSERT_EQ(0, open_device(&self->device, self->pf, PATH_CDEV, NULL));
+	EXPECT_EQ(-EAGAIN, remove_module());
+	EXPECT_TRUE(is_bound(self->pf, DRIVER));
+}
+
+TEST_F(lifecycle, module_goes_while_devices_are_bound)
+{
+	char vf[BDF_LEN];
+	int i;
+
+	if (is_builtin())
+		SKIP(return, "the driver is built in");
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(0, set_enable_sriov(true));
+		ASSERT_EQ(0, set_numvfs(self->pf, 2));
+		ASSERT_EQ(0, remove_module());
+		EXPECT_FALSE(is_bound(self->pf, DRIVER));
+		EXPECT_EQ(-ENOENT, vf_bdf(self->pf, 0, vf));
+		ASSERT_EQ(NULL, setup_modules());
+		ASSERT_EQ(0, bind_driver(self->pf, DRIVER));
+	}
+}
+
+TEST_HARNESS_MAIN

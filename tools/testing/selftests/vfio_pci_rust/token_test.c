@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The VF token: when it can be set, and who may open what with it.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "../kselftest_harness.h"
+#include "lib.h"
+
+#define PROBE_TOKEN (VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_PCI_VF_TOKEN)
+
+FIXTURE(token) {
+	const char *pf;
+	char vf[BDF_LEN];
+	char other_vf[BDF_LEN];
+	struct device pf_device;
+	struct device device;
+};
+
+FIXTURE_VARIANT(token) {
+	enum path path;
+};
+
+FIXTURE_VARIANT_ADD(token, group) { .path = PATH_GROUP };
+FIXTURE_VARIANT_ADD(token, cdev) { .path = PATH_CDEV };
+
+/* An open PF with two VFs, and token_a. */
+FIXTURE_SETUP(token)
+{
+	const char *problem = setup_modules();
+
+	self->pf_device = (struct device)DEVICE_CLOSED;
+	self->device = (struct device)DEVICE_CLOSED;
+	if (problem)
+		SKIP(return, "%s", problem);
+	self->pf = find_pf();
+	if (!self->pf)
+		SKIP(return, "there is no device with SR-IOV");
+
+	ASSERT_EQ(0, ensure_pf(self->pf, 2));
+	ASSERT_EQ(0, open_device(&self->pf_device, self->pf, variant->path, NULL));
+	ASSERT_EQ(0, vf_bdf(self->pf, 0, self->vf));
+	ASSERT_EQ(0, vf_bdf(self->pf, 1, self->other_vf));
+	ASSERT_EQ(0, set_token(self->pf_device.fd, token_a));
+}
+
+FIXTURE_TEARDOWN(token)
+{
+	close_device(&self->device);
+	close_device(&self->pf_device);
+}
+
+TEST_F(token, new_vfs_inherit_the_driver)
+{
+	EXPECT_TRUE(is_bound(self->vf, DRIVER));
+	EXPECT_TRUE(is_bound(self->other_vf, DRIVER));
+}
+
+TEST_F(token, vf_opens_with_the_right_token_alone)
+{
+	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, NULL));
+	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, token_b));
+	EXPECT_EQ(0, try_open(self->vf, variant->path, token_a));
+	/* Once is not for ever. */
+	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, NULL));
+	EXPECT_EQ(0, try_open(self->other_vf, variant->path, token_a));
+}
+
+TEST_F(token, a_new_token_replaces_the_old_one)
+{
+	ASSERT_EQ(0, set_token(self->pf_device.fd, token_b));
+	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, token_a));
+	EXPECT_EQ(0, try_open(self->vf, variant->path, token_b));
+}
+
+TEST_F(token, set_is_refused_while_a_vf_is_open)
+{
+	struct device second;
+
+	ASSERT_EQ(0, open_device(&self->device, self->vf, variant->path, token_a));
+	EXPECT_EQ(-EBUSY, set_token(self->pf_device.fd, token_b));
+	EXPECT_EQ(-EBUSY, set_token(self->pf_device.fd, token_a));
+
+	/* The token is still the old one. */
+	EXPECT_EQ(-EACCES, try_open(self->other_vf, variant->path, token_b));
+	ASSERT_EQ(0, open_device(&second, self->other_vf, variant->path, token_a));
+
+	close_device(&self->device);
+	EXPECT_EQ(-EBUSY, set_token(self->pf_device.fd, token_b));
+	close_device(&second);
+	EXPECT_EQ(0, set_token(self->pf_device.fd, token_b));
+}
+
+TEST_F(token, a_refused_open_does_not_count_as_open)
+{
+	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, token_b));
+	EXPECT_EQ(0, set_token(self->pf_device.fd, token_b));
+}
+
+TEST_F(token, set_is_refused_without_vfs)
+{
+	ASSERT_EQ(0, set_numvfs(self->pf, 0));
+	EXPECT_EQ(-ENODEV, set_token(self->pf_device.fd, token_b));
+
+	/* And the token is the one from before. */
+	ASSERT_EQ(0, set_numvfs(self->pf, 1));
+	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, token_b));
+	EXPECT_EQ(0, try_open(self->vf, variant->path, token_a));
+}
+
+TEST_F(token, the_token_outlives_the_user_of_the_pf)
+{
+	close_device(&self->pf_device);
+	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, NULL));
+	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, token_b));
+	EXPECT_EQ(0, try_open(self->vf, variant->path, token_a));
+}
+
+TEST_F(token, the_first_token_is_random)
+{
+	static const uint8_t nil[UUID_LEN];
+
+	close_device(&self->pf_device);
+	ASSERT_EQ(0, set_numvfs(self->pf, 0));
+	ASSERT_EQ(0, bind_driver(self->pf, NULL));
+	ASSERT_EQ(0, bind_driver(self->pf, DRIVER));
+	ASSERT_EQ(0, set_numvfs(self->pf, 1));
+	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, NULL));
+	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, nil));
+	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, token_a));
+}
+
+TEST_F(token, pf_without_open_vf_opens_without_token)
+{
+	close_device(&self->pf_device);
+	EXPECT_EQ(0, try_open(self->pf, variant->path, NULL));
+	EXPECT_EQ(0, try_open(self->vf, variant->path, token_a));
+}
+
+TEST_F(token, pf_without_open_vf_takes_any_token_over)
+{
+	close_device(&self->pf_device);
+	EXPECT_EQ(0, try_open(self->pf, variant->path, token_b));
+	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, token_a));
+	EXPECT_EQ(0, try_open(self->vf, variant->path, token_b));
+}
+
+TEST_F(token, pf_takes_a_token_over_with_sriov_off)
+{
+	close_device(&self->pf_device);
+	ASSERT_EQ(0, set_numvfs(self->pf, 0));
+	EXPECT_EQ(0, try_open(self->pf, variant->path, token_b));
+	ASSERT_EQ(0, set_numvfs(self->pf, 1));
+	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, token_a));
+	EXPECT_EQ(0, try_open(self->vf, variant->path, token_b));
+}
+
+TEST_F(token, pf_with_open_vf_needs_the_token)
+{
+	close_device(&self->pf_device);
+	ASSERT_EQ(0, open_device(&self->device, self->vf, variant->path, token_a));
+	EXPECT_EQ(-EACCES, try_open(self->pf, variant->path, NULL));
+	EXPECT_EQ(-EACCES, try_open(self->pf, variant->path, token_b));
+	EXPECT_EQ(0, try_open(self->pf, variant->path, token_a));
+}
+
+TEST_F(token, vf_has_no_token_feature)
+{
+	ASSERT_EQ(0, open_device(&self->device, self->vf, variant->path, token_a));
+	EXPECT_EQ(-ENOTTY, feature(self->device.fd, PROBE_TOKEN, NULL, 0));
+	EXPECT_EQ(-ENOTTY, set_token(self->device.fd, token_a));
+}
+
+TEST_F(token, refusals_are_explained_and_show_no_token)
+{
+	const char * const missing[] = { "Missing VF token", self->vf, self->pf,
+				  "VFIO_DEVICE_FEATURE", "--vfio-vf-token", NULL };
+	const char * const wrong[] = { "Wrong VF token", self->vf, self->pf, NULL };
+	const char * const busy[] = { "VF token not set", self->pf, "open", NULL };
+	const char * const secret_a[] = { "1b4e28ba", NULL };
+	const char * const secret_b[] = { "1B4E28BA", NULL };
+	char name[128];
+	int log[5], i;
+
+	for (i = 0; i < 5; i++) {
+		log[i] = open_log();
+		ASSERT_LE(0, log[i]);
+	}
+	device_name(name, self->vf, token_a);
+	ASSERT_NE(NULL, strstr(name, secret_a[0]));
+
+	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, NULL));
+	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, token_b));
+	ASSERT_EQ(0, open_device(&self->device, self->vf, variant->path, token_a));
+	EXPECT_EQ(-EBUSY, set_token(self->pf_device.fd, token_b));
+
+	EXPECT_TRUE(log_has(log[0], missing));
+	EXPECT_TRUE(log_has(log[1], wrong));
+	EXPECT_TRUE(log_has(log[2], busy));
+	EXPECT_FALSE(log_has(log[3], secret_a));
+	EXPECT_FALSE(log_has(log[4], secret_b));
+}
+
+TEST_F(token, refusals_do_not_flood_the_log)
+{
+	const char * const words[] = { "Missing VF token", NULL };
+	int log = open_log(), lines = 0, i;
+
+	ASSERT_LE(0, log);
+	for (i = 0; i < 50; i++)
+		EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, NULL));
+	while (log_has(log, words))
+		lines++;
+	EXPECT_LE(1, lines);
+	EXPECT_GE(20, lines);
+}
+
+/* A PF that its network driver serves, and a VF of it. */
+FIXTURE(foreign_pf) {
+	const char *pf;
+	char vf[BDF_LEN];
+};
+
+FIXTURE_VARIANT(foreign_pf) {
+	enum path path;
+};
+
+FIXTURE_VARIANT_ADD(foreign_pf, group) { .path = PATH_GROUP };
+FIXTURE_VARIANT_ADD(foreign_pf, cdev) { .path = PATH_CDEV };
+
+FIXTURE_SETUP(foreign_pf)
+{
+	const char *problem = setup_modules();
+
+	if (problem)
+		SKIP(return, "%s", problem);
+	self->pf = find_pf();
+	if (!self->pf)
+		SKIP(return, "there is no device with SR-IOV");
+	if (system("modprobe -q igb") || bind_driver(self->pf, "igb")) {
+		bind_driver(self->pf, NULL);
+		SKIP(self->pf = NULL; return, "the device is not for the driver igb");
+	}
+	ASSERT_EQ(0, set_numvfs(self->pf, 1));
+	ASSERT_EQ(0, vf_bdf(self->pf, 0, self->vf));
+	ASSERT_EQ(0, bind_driver(self->vf, DRIVER));
+}
+
+FIXTURE_TEARDOWN(foreign_pf)
+{
+	if (self->pf) {
+		EXPECT_EQ(0, set_numvfs(self->pf, 0));
+		EXPECT_EQ(0, bind_driver(self->pf, NULL));
+	}
+}
+
+TEST_F(foreign_pf, vf_opens_without_token)
+{
+	EXPECT_EQ(0, try_open(self->vf, variant->path, NULL));
+}
+
+TEST_F(foreign_pf, vf_with_token_is_einval)
+{
+	EXPECT_EQ(-EINVAL, try_open(self->vf, variant->path, token_a));
+}
+
+/* A device that has nothing to do with SR-IOV. */
+FIXTURE(plain) {
+	const char *bdf;
+	struct device device;
+};
+
+FIXTURE_VARIANT(plain) {
+	enum path path;
+};
+
+FIXTURE_VARIANT_ADD(plain, group) { .path = PATH_GROUP };
+FIXTURE_VARIANT_ADD(plain, cdev) { .path = PATH_CDEV };
+
+FIXTURE_SETUP(plain)
+{
+	const char *problem = setup_modules();
+
+	self->device = (struct device)DEVICE_CLOSED;
+	if (problem)
+		SKIP(return, "%s", problem);
+	self->bdf = find_plain();
+	if (!self->bdf)
+		SKIP(return, "there is no NVMe device without SR-IOV");
+	ASSERT_EQ(0, bind_driver(self->bdf, DRIVER));
+}
+
+FIXTURE_TEARDOWN(plain)
+{
+	close_device(&self->device);
+	if (self->bdf)
+		EXPECT_EQ(0, bind_driver(self->bdf, NULL));
+}
+
+TEST_F(plain, opens_without_token)
+{
+	EXPECT_EQ(0, try_open(self->bdf, variant->path, NULL));
+}
+
+TEST_F(plain, with_token_is_einval)
+{
+	EXPECT_EQ(-EINVAL, try_open(self->bdf, variant->path, token_a));
+}
+
+TEST_F(plain, has_no_token_feature)
+{
+	ASSERT_EQ(0, open_device(&self->device, self->bdf, variant->path, NULL));
+	EXPECT_EQ(-ENOTTY, feature(self->device.fd, PROBE_TOKEN, NULL, 0));
+	EXPECT_EQ(-ENOTTY, set_token(self->device.fd, token_a));
+}
+
+TEST_HARNESS_MAIN
