@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# How `lab` makes what is missing of the laboratory: `up` at the end of this file is the entrance.
+
+# shellcheck disable=SC2154 # common.bash sets them
+
+# ---- steps of long work --------------------------------------------------------------------------
+
+step=0  # the step that runs, of so many
+steps=0
+
+# Runs a command as a step: its output goes to a log, what is shown is that it goes on: one line that
+# changes every second on a terminal, a line every half minute elsewhere.
+run_step() {
+	local title=$1 log=$state/log/$2.log begin=$SECONDS shown=$SECONDS text objects
+	shift 2
+	say "[$step/$steps] $title"
+	start_detached "$@" >>"$log" 2>&1
+	while kill -0 "$child" 2>/dev/null; do
+		sleep 0.2
+		((SECONDS - shown >= 30)) || [[ -t 2 && $SECONDS != "$shown" ]] || continue
+		shown=$SECONDS
+		text="lab: [$step/$steps] $title: $(elapsed $((SECONDS - begin)))"
+		objects=$(grep -cE '^  [A-Z]+( \[M\])? ' "$log" || :) # kbuild's "  CC [M]  file.o"
+		((objects == 0)) || text+=", $objects objects"
+		if [[ -t 2 ]]; then printf '\r%s\033[K' "$text" >&2; else printf '%s\n' "$text" >&2; fi
+	done
+	[[ ! -t 2 ]] || printf '\r\033[K' >&2
+	local status=0
+	wait "$child" || status=$?
+	child=
+	((status == 0)) || explain "$title" "$log"
+	say "[$step/$steps] $title: done in $(elapsed $((SECONDS - begin)))"
+}
+
+# Says in one sentence why a step failed, after the part of its log that shows it: from a compiler's
+# first error, for make goes on for a while, or else the end.
+explain() {
+	local title=$1 log=$2 why first
+	first=$(grep -nE -m 1 '^error|(: |fatal )error:|^E: |undefined symbol' "$log" | cut -d: -f1 || :)
+	if [[ $first ]]; then tail -n "+$first" "$log" | head -n 30; else tail -n 12 "$log"; fi | sed 's/^/  /' >&2
+	say "full log: $log"
+	why=$(sed -n 's/^lab-error: //p' "$log" | tail -n 1)
+	[[ ! $why ]] || die "$why"
+	if grep -qE 'No space left on device' "$log"; then
+		die "the disk is full: free some space below $state, or set VFIO_LAB_DIR to another place"
+	fi
+	if grep -qE 'Temporary failure resolving|Could not resolve|Unable to connect|Could not connect|Connection (failed|timed out)|Network is unreachable' "$log"; then
+		die "Debian's package registry cannot be reached: check the network, or set http_proxy"
+	fi
+	if grep -qE "Unable to locate package $source_package" "$log"; then
+		die "$suite-backports has no $source_package any more: set KSRC to a tree of that kernel"
+	fi
+	die "$title: this step failed; once the cause is mended, 'lab up' goes on from there"
+}
+
+# ---- what is there and what should be ------------------------------------------------------------
+
+# What tools/kernel-tree puts into the kernel's tree.
+project_checksum() {
+	(cd "$project" && "$project/tools/kernel-tree" files | cut -d' ' -f1 | xargs sha256sum | checksum)
+}
+
+fragments() {
+	echo "$here/test.config"
+	[[ $1 == test ]] || echo "$here/$1.config"
+}
+
+wanted_root() { grep -v '^#' "$here/packages" | checksum; }
+
+wanted_kernel() {
+	local files
+	mapfile -t files < <(fragments "$1")
+	{ kernel_source; stamp source; project_checksum; cat "${files[@]}" "$here/build-kernel"; } | checksum
+}
+
+root_is_fresh() { [[ -d $root && $(stamp root) == "$(wanted_root)" ]]; }
+
+source_is_fresh() { [[ ${KSRC-} || $(stamp source) ]]; }
+
+kernel_is_fresh() {
+	[[ -f $(bzimage "$1") && $(stamp "kernel-$1") == "$(wanted_kernel "$1")" ]] || return
+	# Somebody works in a tree of his own: a newer file there counts, too.
+	[[ ! ${KSRC-} || -z $(find "$(kernel_source)" -name .git -prune -o -type f \
+		-newer "$state/stamp/kernel-$1" -print -quit) ]]
+}
+
+# ---- making it -----------------------------------------------------------------------------------
+
+check_host() {
+	((EUID == 0)) || die "this needs root, for mounts and for mmdebstrap: run it with sudo"
+	[[ $(uname -m) == x86_64 ]] || die "this works on x86-64 only: use another machine"
+	command -v apt-get >/dev/null || die "there is no apt-get: run this on Debian 12 or newer"
+}
+
+check_space() {
+	local free
+	free=$(df --output=avail --block-size=1G "$state" | tail -n 1)
+	((free >= 8)) ||
+		die "$state has ${free// /} GB free and needs 8: free some, or set VFIO_LAB_DIR to another place"
+}
+
+host_is_ready() { command -v mmdebstrap >/dev/null; }
+
+# The keyring, too: an old one does not know $suite's keys.
+make_host() {
+	local install=(apt-get install -y --no-install-recommends mmdebstrap debian-archive-keyring gpg
+		libdistro-info-perl)
+	: >"$state/log/host.log"
+	run_step "mmdebstrap for this machine" host env DEBIAN_FRONTEND=noninteractive \
+		bash -c '"$@" || { apt-get update && "$@"; }' install "${install[@]}"
+}
+
+make_base() {
+	local apt=$root.part/etc/apt
+	: >"$state/log/root.log"
+	rm -rf --one-file-system "$root.part"
+	run_step "Debian $suite" root mmdebstrap --mode=root --variant=apt "$suite" "$root.part"
+	mkdir "$root.part/lab"
+	# The backports' line is the first line, but for the suite.
+	sed -n "0,/^deb /{s/ $suite / $suite-backports /p}" "$apt/sources.list" >"$apt/backports"
+	mv "$apt/backports" "$apt/sources.list.d/backports.list"
+	mv "$root.part" "$root"
+}
+
+install_packages() {
+	local plain backported
+	plain=$(sed '/^#/d; /:/d' "$here/packages" | xargs)
+	backported=$(sed -n 's/^backports://p' "$here/packages" | xargs)
+	run_apt "compilers, QEMU, virtme-ng" root "apt-get install -y --no-install-recommends $plain
+		apt-get install -y --no-install-recommends -t $suite-backports $backported"
+	# Whom this machine trusts, for cargo: it may be behind a proxy with a certificate of its own.
+	if [[ -f /etc/ssl/certs/ca-certificates.crt ]]; then
+		cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
+	fi
+	set_stamp root "$(wanted_root)"
+}
+
+# run_apt TITLE LOG SCRIPT [ENTER-OPTION]...: a script around apt-get in the root. One that was
+# interrupted has left dpkg half-way.
+run_apt() {
+	cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
+	run_step "$1" "$2" "$here/enter" "$root" "${@:4}" -- sh -ec "dpkg --configure -a
+		apt-get update
+		$3
+		apt-get clean"
+}
+
+make_source() {
+	: >"$state/log/source.log"
+	rm -rf "$state/linux" "$state/linux.part"
+	mkdir "$state/linux.part"
+	run_apt "kernel source" source "apt-get install -y --no-install-recommends -t $suite-backports $source_package
+		tar -xf /usr/src/$source_package.tar.xz -C '$state/linux.part' --strip-components=1
+		rm /usr/src/$source_package.tar.xz" --rw "$state/linux.part"
+	mv "$state/linux.part" "$state/linux"
+	set_stamp source "$(dpkg-query --admindir="$root/var/lib/dpkg" -Wf '${Version}' "$source_package")"
+}
+
+check_source() {
+	local source
+	source=$(kernel_source)
+	[[ -f $source/Kbuild && -f $source/scripts/kconfig/merge_config.sh ]] ||
+		die "$source is not a kernel tree: set KSRC to one, or leave it unset for Debian's"
+	[[ ! -e $source/.config && ! -d $source/include/config && ! -d $source/arch/x86/include/generated ]] ||
+		die "$source has been built in: run 'make mrproper' there, so that it can be built outside"
+}
+
+# The kernel tree's own copy of our sources. It writes only what differs, so make does, too.
+lay_overlay() {
+	"$project/tools/kernel-tree" install "$(kernel_source)" >"$state/log/overlay.log" 2>&1 ||
+		explain "laying our sources into the kernel tree" "$state/log/overlay.log"
+}
+
+make_kernel() {
+	local name=$1 source build=$state/build/$1 wanted files
+	source=$(kernel_source)
+	mapfile -t files < <(fragments "$name")
+	# A build folder belongs to one source.
+	if [[ $(stamp "source-of-$name") != "$source $(stamp source)" ]]; then
+		rm -rf "$build"
+		set_stamp "source-of-$name" "$source $(stamp source)"
+	fi
+	# What another kernel has compiled is a start. For make to believe that, all of them are built at
+	# the same place: objtool, which everything depends on, is built by absolute paths.
+	if [[ ! -d $build && $(stamp source-of-test) == "$source $(stamp source)" && -f $(bzimage test) ]]; then
+		rm -rf "$build.part"
+		cp -a "$state/build/test" "$build.part"
+		rm -f "$build.part/lab.configured"
+		mv "$build.part" "$build"
+	fi
+	mkdir -p "$build"
+	rm -f "$state/stamp/kernel-$name"
+	: >"$state/log/kernel-$name.log"
+	# The stamp tells of what is there before the build, and when: somebody may edit meanwhile.
+	wanted=$(wanted_kernel "$name")
+	lay_overlay
+	set_stamp building "$wanted"
+	run_step "kernel $name" "kernel-$name" "$here/enter" "$root" --ro "$project" --ro "$source" \
+		--at "$build" /build -- "$here/build-kernel" "$name" "$source" /build "${files[@]}"
+	mv "$state/stamp/building" "$state/stamp/kernel-$name"
+}
+
+# Makes the parts that are missing or out of date. With the argument "root": no kernel. Leaves with
+# the lock shared and everything fresh; another clone may have got in between, hence the loop.
+up() {
+	check_host
+	if [[ $1 != root && ${KSRC-} ]]; then check_source; fi
+	make_state
+	for _ in 1 2 3; do
+		lock shared
+		is_up "$1" && return
+		lock exclusive
+		make_parts "$1"
+	done
+	lock shared
+}
+
+make_parts() {
+	local name=$1 part plan=()
+	host_is_ready || [[ -d $root ]] || plan+=(make_host)
+	[[ -d $root ]] || plan+=(make_base)
+	root_is_fresh || plan+=(install_packages)
+	if [[ $name != root ]]; then
+		source_is_fresh || plan+=(make_source)
+		kernel_is_fresh "$name" || plan+=("make_kernel $name")
+	fi
+	[[ -f $(bzimage test) ]] || check_space
+	step=0
+	steps=${#plan[@]}
+	for part in "${plan[@]}"; do
+		step=$((step + 1))
+		$part
+	done
+}
+
+is_up() {
+	root_is_fresh || return
+	[[ $1 == root ]] || { source_is_fresh && kernel_is_fresh "$1"; }
+}
+
+bzimage() { echo "$state/build/$1/arch/x86/boot/bzImage"; }
