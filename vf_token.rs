@@ -90,8 +90,13 @@ impl Drop for Claim {
     }
 }
 
+/// Whether the device has a token that can be set.
+pub(crate) fn is_pf(dev: &VfioDevice) -> bool {
+    of_pf(dev).is_some()
+}
+
 /// The token of a PF, if the device is one.
-pub(crate) fn of_pf(dev: &VfioDevice) -> Option<&Token> {
+fn of_pf(dev: &VfioDevice) -> Option<&Token> {
     match dev.data() {
         Role::Pf(token) => Some(token),
         Role::Vf(_) | Role::Plain => None,
@@ -104,8 +109,10 @@ pub(crate) fn of_pf(dev: &VfioDevice) -> Option<&Token> {
 ///
 /// - `ENODEV` if SR-IOV is not enabled on the PF.
 /// - `EBUSY` if one of its VFs is open, under whatever driver.
-pub(crate) fn set(pf: &VfioDevice, token: &Token, new: &Uuid) -> Result {
-    let result = token
+/// - `ENOTTY` if the device is no PF.
+pub(crate) fn set(pf: &VfioDevice, new: &Uuid) -> Result {
+    let result = of_pf(pf)
+        .ok_or(ENOTTY)?
         .state
         .lock()
         .set(pf.num_vfs() > 0, new, |t| pf.core_match_token_uuid(t));
@@ -203,8 +210,9 @@ fn match_vf(vf: &VfioDevice, seen: &Atomic<u64>, given: Option<&Uuid>) -> Result
                 Ok(generation) => seen.store(generation.to_raw(), Relaxed),
                 Err(_) if vf.may_log() => dev_info!(
                     vf.pdev(),
-                    "{} VF token: PF {} has a user, who sets the token with VFIO_DEVICE_FEATURE \
-                     (DPDK: --vfio-vf-token=UUID); present it as \"{} vf_token=UUID\"\n",
+                    "{} VF token: PF {} is under VFIO; ask its user for the token, which is set \
+                     with VFIO_DEVICE_FEATURE (DPDK: --vfio-vf-token=UUID), and open the VF as \
+                     \"{} vf_token=UUID\"\n",
                     problem(given),
                     pf.name(),
                     vf.name()

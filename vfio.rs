@@ -15,6 +15,8 @@
 pub(crate) mod bindings;
 mod device;
 mod driver;
+#[cfg(CONFIG_VFIO_PCI_RUST_KUNIT_TEST)]
+pub(crate) mod kunit;
 pub(crate) mod params;
 mod ratelimit;
 mod registration;

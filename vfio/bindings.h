@@ -5,6 +5,7 @@
 #ifndef VFIO_PCI_RUST_BINDINGS_H
 #define VFIO_PCI_RUST_BINDINGS_H
 
+#include <linux/mman.h>
 #include <linux/ratelimit.h>
 #include <linux/uuid.h>
 #include <linux/vfio.h>

@@ -12,7 +12,10 @@ use super::{
 };
 use core::{
     cell::UnsafeCell,
-    mem,
+    mem::{
+        self,
+        MaybeUninit, //
+    },
     ops::Deref,
     ptr,
     slice, //
@@ -24,7 +27,10 @@ use kernel::{
     },
     pci,
     prelude::*,
-    transmute::FromBytes,
+    transmute::{
+        AsBytes,
+        FromBytes, //
+    },
     types::Opaque,
     uaccess::{
         UserPtr,
@@ -276,7 +282,8 @@ pub(crate) struct FeatureArg {
 }
 
 impl FeatureArg {
-    pub(super) fn new(ptr: UserPtr, size: usize) -> Self {
+    /// `size` bytes at `ptr`; nothing is known of either.
+    pub(crate) fn new(ptr: UserPtr, size: usize) -> Self {
         Self { ptr, size }
     }
 
@@ -291,14 +298,24 @@ impl FeatureArg {
     ///
     /// `EFAULT` if the data is shorter, or its address is not readable.
     pub(crate) fn read_into<V: FromBytes>(self, value: &mut V) -> Result {
-        // SAFETY: The slice is the memory of `value`, which is borrowed exclusively, and any bytes
-        // are valid for it.
+        // SAFETY: The slice is the memory of `value`, which is borrowed exclusively. Whatever bytes
+        // are written there are valid for it.
         let bytes = unsafe {
-            slice::from_raw_parts_mut(ptr::from_mut(value).cast::<u8>(), mem::size_of::<V>())
+            slice::from_raw_parts_mut(
+                ptr::from_mut(value).cast::<MaybeUninit<u8>>(),
+                mem::size_of::<V>(),
+            )
         };
-        UserSlice::new(self.ptr, self.size)
-            .reader()
-            .read_slice(bytes)
+        UserSlice::new(self.ptr, self.size).reader().read_raw(bytes)
+    }
+
+    /// Writes `value` to the data.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if the data is shorter, or its address is not writable.
+    pub(crate) fn write<V: AsBytes>(self, value: &V) -> Result {
+        UserSlice::new(self.ptr, self.size).writer().write(value)
     }
 }
 

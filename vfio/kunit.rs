@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! User memory for KUnit tests.
+//!
+//! C header: [`include/kunit/test.h`](srctree/include/kunit/test.h)
+
+use super::bindings as vfio;
+use core::ptr;
+use kernel::{
+    bindings,
+    page::PAGE_SIZE,
+    prelude::*,
+    uaccess::{
+        UserPtr,
+        UserSlice, //
+    }, //
+};
+
+/// A page of user memory, for as long as the test runs, with nothing behind it.
+pub(crate) struct UserPage(usize);
+
+impl UserPage {
+    /// Maps a page.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` if there is none, `EINVAL` outside of a test.
+    pub(crate) fn new() -> Result<Self> {
+        // SAFETY: There is no requirement.
+        let test = unsafe { bindings::kunit_get_current_test() };
+        if test.is_null() {
+            return Err(EINVAL);
+        }
+        // SAFETY: `test` is the running test; without a file this is anonymous memory.
+        let address = unsafe {
+            bindings::kunit_vm_mmap(
+                test,
+                ptr::null_mut(),
+                0,
+                2 * PAGE_SIZE,
+                (vfio::PROT_READ | vfio::PROT_WRITE) as c_ulong,
+                (vfio::MAP_ANONYMOUS | vfio::MAP_PRIVATE) as c_ulong,
+                0,
+            )
+        };
+        if address == 0 {
+            return Err(ENOMEM);
+        }
+        let page = Self(address);
+        // SAFETY: The second page belongs to the memory above, and nobody uses it.
+        kernel::error::to_result(unsafe { bindings::vm_munmap(page.end(), PAGE_SIZE) })?;
+        Ok(page)
+    }
+
+    fn end(&self) -> usize {
+        self.0.wrapping_add(PAGE_SIZE)
+    }
+
+    /// The address of which `size` bytes are there, and no more.
+    pub(crate) fn last(&self, size: usize) -> UserPtr {
+        UserPtr::from_addr(self.end().wrapping_sub(size))
+    }
+
+    /// Writes to the last bytes of the page.
+    pub(crate) fn fill_last(&self, bytes: &[u8]) -> Result {
+        UserSlice::new(self.last(bytes.len()), bytes.len())
+            .writer()
+            .write_slice(bytes)
+    }
+
+    /// Reads the last bytes of the page.
+    pub(crate) fn read_last(&self, bytes: &mut [u8]) -> Result {
+        UserSlice::new(self.last(bytes.len()), bytes.len())
+            .reader()
+            .read_slice(bytes)
+    }
+}

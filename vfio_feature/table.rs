@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Tables of features.
+//!
+//! A line of a [`feature_table!`] is an index, what can be done, the type of the data, and who does
+//! it. The rest is the same for all features and is here: sizes, which come from the type; copies
+//! from and to user space; the order of the checks.
+
+use super::request::{
+    Action,
+    Operations,
+    Request, //
+};
+use crate::vfio::FeatureArg;
+use core::mem::size_of;
+use kernel::{
+    prelude::*,
+    transmute::{
+        AsBytes,
+        FromBytes, //
+    }, //
+};
+
+/// Makes the function that answers the `VFIO_DEVICE_FEATURE` calls for one type of device.
+///
+/// The lines are, where `INDEX` is a constant and the functions take the device first:
+///
+/// ```ignore
+/// INDEX => get: Data = get_data;                      // fn(&Device) -> Result<Data>
+/// INDEX => set: Data = set_data;                      // fn(&Device, &Data) -> Result
+/// INDEX => get_set: Data = get_data, set_data;
+/// INDEX => set: Data = set_data where has_it;         // fn(&Device) -> bool, on any line
+/// INDEX => core;                                      // Device::core_ioctl_feature()
+/// ```
+///
+/// `Data` must be `AsBytes` to be got and `FromBytes` and `Default` to be set. What may not cross to
+/// user space does not compile, and neither does an index that is there twice.
+///
+/// # Errors
+///
+/// The function made answers, and the first one that applies decides:
+///
+/// - `EINVAL` if the flags make no sense, see [`Request::new`].
+/// - `ENOTTY` if the device does not have the feature.
+/// - `EINVAL` if the feature does not offer the operation, or there is too little data, see
+///   [`Request::check`].
+/// - `EFAULT` if the data cannot be read, or written.
+/// - What the function of the feature answers. It is not called before all else is right.
+macro_rules! feature_table {
+    (
+        $(#[$attr:meta])*
+        $vis:vis fn $name:ident($dev:ident: &$device:ty);
+        $($index:path => $how:ident $(: $data:ty = $first:path $(, $second:path)?)?
+            $(where $supported:path)?;)*
+    ) => {
+        $(#[$attr])*
+        $vis fn $name($dev: &$device, flags: u32, arg: $crate::vfio::FeatureArg) -> Result {
+            const {
+                assert!(
+                    $crate::vfio_feature::table::are_distinct(&[$($index),*]),
+                    "a feature index is in the table twice"
+                );
+            }
+
+            let request = $crate::vfio_feature::request::Request::new(flags)?;
+            match request.index() {
+                $($index $(if $supported($dev))? => feature_table!(
+                    @$how request, arg, $dev $(, $data, $first $(, $second)?)?
+                ),)*
+                _ => Err(ENOTTY),
+            }
+        }
+    };
+    (@get $request:ident, $arg:ident, $dev:ident, $data:ty, $get:path) => {
+        $crate::vfio_feature::table::get::<$data>($request, $arg, || $get($dev))
+    };
+    (@set $request:ident, $arg:ident, $dev:ident, $data:ty, $set:path) => {
+        $crate::vfio_feature::table::set::<$data>($request, $arg, |data| $set($dev, data))
+    };
+    (@get_set $request:ident, $arg:ident, $dev:ident, $data:ty, $get:path, $set:path) => {
+        $crate::vfio_feature::table::get_set::<$data>(
+            $request,
+            $arg,
+            || $get($dev),
+            |data| $set($dev, data),
+        )
+    };
+    (@core $request:ident, $arg:ident, $dev:ident) => {
+        $dev.core_ioctl_feature($request.flags(), $arg)
+    };
+}
+
+pub(super) use feature_table;
+
+/// Whether no number is there twice.
+pub(super) const fn are_distinct(numbers: &[u32]) -> bool {
+    let mut i = 0;
+    while i < numbers.len() {
+        let mut j = i + 1;
+        while j < numbers.len() {
+            if numbers[i] == numbers[j] {
+                return false;
+            }
+            j += 1;
+        }
+        i += 1;
+    }
+    true
+}
+
+/// A feature that can be got.
+#[cfg_attr(
+    not(CONFIG_VFIO_PCI_RUST_KUNIT_TEST),
+    expect(dead_code, reason = "no feature of the driver offers it yet")
+)]
+#[inline]
+pub(super) fn get<T: AsBytes>(
+    request: Request,
+    arg: FeatureArg,
+    get: impl FnOnce() -> Result<T>,
+) -> Result {
+    let offered = Operations {
+        get: true,
+        set: false,
+    };
+    match request.check(offered, size_of::<T>(), arg.size())? {
+        Action::Probe => Ok(()),
+        Action::Get => arg.write(&get()?),
+        // Not offered.
+        Action::Set => Err(EINVAL),
+    }
+}
+
+/// A feature that can be set.
+#[inline]
+pub(super) fn set<T: FromBytes + Default>(
+    request: Request,
+    arg: FeatureArg,
+    set: impl FnOnce(&T) -> Result,
+) -> Result {
+    let offered = Operations {
+        get: false,
+        set: true,
+    };
+    match request.check(offered, size_of::<T>(), arg.size())? {
+        Action::Probe => Ok(()),
+        Action::Set => read_and_set(arg, set),
+        // Not offered.
+        Action::Get => Err(EINVAL),
+    }
+}
+
+/// A feature that can be got and set.
+#[cfg_attr(
+    not(CONFIG_VFIO_PCI_RUST_KUNIT_TEST),
+    expect(dead_code, reason = "no feature of the driver offers it yet")
+)]
+#[inline]
+pub(super) fn get_set<T: AsBytes + FromBytes + Default>(
+    request: Request,
+    arg: FeatureArg,
+    get: impl FnOnce() -> Result<T>,
+    set: impl FnOnce(&T) -> Result,
+) -> Result {
+    let offered = Operations {
+        get: true,
+        set: true,
+    };
+    match request.check(offered, size_of::<T>(), arg.size())? {
+        Action::Probe => Ok(()),
+        Action::Get => arg.write(&get()?),
+        Action::Set => read_and_set(arg, set),
+    }
+}
+
+fn read_and_set<T: FromBytes + Default>(arg: FeatureArg, set: impl FnOnce(&T) -> Result) -> Result {
+    // Read in place, so that a secret leaves no second copy on the stack.
+    let mut data = T::default();
+    arg.read_into(&mut data)?;
+    set(&data)
+}

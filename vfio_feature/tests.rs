@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Tests of tables of features, with made-up features on a toy device and real user memory.
+
+use super::table::feature_table;
+use crate::vfio::{
+    kunit::UserPage,
+    FeatureArg, //
+};
+use core::cell::Cell;
+use kernel::{
+    prelude::*,
+    uaccess::UserPtr, //
+};
+
+const LAMP: u32 = 100;
+const CLOCK: u32 = 101;
+const HORN: u32 = 102;
+const MAGIC: u32 = 103;
+const NOTHING: u32 = 104;
+
+const GET: u32 = 1 << 16;
+const SET: u32 = 1 << 17;
+const PROBE: u32 = 1 << 18;
+
+/// The color of the lamp: a size that no alignment knows.
+type Color = [u8; 5];
+
+/// A device with features that can be seen and heard.
+struct Toy {
+    color: Cell<Color>,
+    tunes: Cell<u32>,
+    has_horn: bool,
+    core_flags: Cell<u32>,
+}
+
+impl Toy {
+    fn new() -> Self {
+        Self {
+            color: Cell::new(*b"white"),
+            tunes: Cell::new(0),
+            has_horn: true,
+            core_flags: Cell::new(0),
+        }
+    }
+
+    fn core_ioctl_feature(&self, flags: u32, _arg: FeatureArg) -> Result {
+        self.core_flags.set(flags);
+        Err(EBUSY)
+    }
+}
+
+fn get_color(toy: &Toy) -> Result<Color> {
+    Ok(toy.color.get())
+}
+
+fn set_color(toy: &Toy, color: &Color) -> Result {
+    if color == b"black" {
+        return Err(EPERM);
+    }
+    toy.color.set(*color);
+    Ok(())
+}
+
+fn get_time(_toy: &Toy) -> Result<u64> {
+    Ok(0x0102_0304_0506_0708)
+}
+
+fn play_tune(toy: &Toy, tune: &u32) -> Result {
+    toy.tunes.set(toy.tunes.get() + *tune);
+    Ok(())
+}
+
+fn has_horn(toy: &Toy) -> bool {
+    toy.has_horn
+}
+
+feature_table! {
+    /// Answers for the toy.
+    fn answer(toy: &Toy);
+
+    LAMP => get_set: Color = get_color, set_color;
+    CLOCK => get: u64 = get_time;
+    HORN => set: u32 = play_tune where has_horn;
+    MAGIC => core;
+}
+
+/// A call without data.
+fn ask(toy: &Toy, flags: u32, size: usize) -> Result {
+    answer(toy, flags, FeatureArg::new(UserPtr::from_addr(0), size))
+}
+
+#[kunit_tests(vfio_pci_rust_feature)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_decide_first() {
+        let toy = Toy::new();
+        for bit in 19..32 {
+            assert!(ask(&toy, 1 << bit | PROBE | NOTHING, 0) == Err(EINVAL));
+        }
+        assert!(ask(&toy, GET | SET | NOTHING, 8) == Err(EINVAL));
+    }
+
+    #[test]
+    fn then_the_index() {
+        let toy = Toy::new();
+        assert!(ask(&toy, NOTHING, 0) == Err(ENOTTY));
+        assert!(ask(&toy, PROBE | GET | SET | NOTHING, 0) == Err(ENOTTY));
+        assert!(ask(&toy, PROBE | 0xffff, 0) == Err(ENOTTY));
+        assert!(ask(&toy, PROBE, 0) == Err(ENOTTY));
+    }
+
+    #[test]
+    fn a_device_may_lack_a_feature() {
+        let mut toy = Toy::new();
+        assert!(ask(&toy, PROBE | SET | HORN, 0) == Ok(()));
+        toy.has_horn = false;
+        assert!(ask(&toy, PROBE | SET | HORN, 0) == Err(ENOTTY));
+        assert!(ask(&toy, GET | HORN, 0) == Err(ENOTTY));
+        assert!(ask(&toy, SET | HORN, 4) == Err(ENOTTY));
+    }
+
+    #[test]
+    fn then_the_operation() {
+        let toy = Toy::new();
+        assert!(ask(&toy, SET | CLOCK, 0) == Err(EINVAL));
+        assert!(ask(&toy, PROBE | SET | CLOCK, 0) == Err(EINVAL));
+        assert!(ask(&toy, PROBE | GET | SET | CLOCK, 0) == Err(EINVAL));
+        assert!(ask(&toy, GET | HORN, 0) == Err(EINVAL));
+        assert!(ask(&toy, PROBE | GET | HORN, 0) == Err(EINVAL));
+    }
+
+    #[test]
+    fn probe_needs_no_data() {
+        let toy = Toy::new();
+        for flags in [
+            LAMP,
+            GET | LAMP,
+            SET | LAMP,
+            GET | SET | LAMP,
+            CLOCK,
+            GET | CLOCK,
+        ] {
+            assert!(ask(&toy, PROBE | flags, 0) == Ok(()));
+        }
+    }
+
+    #[test]
+    fn something_must_be_asked_for() {
+        let toy = Toy::new();
+        assert!(ask(&toy, LAMP, 64) == Err(EINVAL));
+        assert!(ask(&toy, CLOCK, 64) == Err(EINVAL));
+    }
+
+    #[test]
+    fn then_the_size() {
+        let toy = Toy::new();
+        // The address is bad, too, but that is not reached.
+        for size in 0..5 {
+            assert!(ask(&toy, GET | LAMP, size) == Err(EINVAL));
+            assert!(ask(&toy, SET | LAMP, size) == Err(EINVAL));
+        }
+        assert!(ask(&toy, GET | LAMP, 5) == Err(EFAULT));
+        assert!(ask(&toy, SET | LAMP, 5) == Err(EFAULT));
+        assert!(ask(&toy, GET | CLOCK, 7) == Err(EINVAL));
+        assert!(ask(&toy, SET | HORN, 3) == Err(EINVAL));
+    }
+
+    #[test]
+    fn set_reads_what_the_type_needs() -> Result {
+        let toy = Toy::new();
+        let page = UserPage::new()?;
+        page.fill_last(b"green")?;
+        assert!(answer(&toy, SET | LAMP, FeatureArg::new(page.last(5), 5)) == Ok(()));
+        assert!(toy.color.get() == *b"green");
+        // There are not as many bytes as the caller says, but as many as the feature wants.
+        page.fill_last(b"amber")?;
+        assert!(answer(&toy, SET | LAMP, FeatureArg::new(page.last(5), 4096)) == Ok(()));
+        assert!(toy.color.get() == *b"amber");
+        Ok(())
+    }
+
+    #[test]
+    fn get_writes_what_the_type_has() -> Result {
+        let toy = Toy::new();
+        let page = UserPage::new()?;
+        let mut after = [0; 8];
+        page.fill_last(b"........")?;
+        assert!(answer(&toy, GET | LAMP, FeatureArg::new(page.last(8), 8)) == Ok(()));
+        page.read_last(&mut after)?;
+        assert!(after == *b"white...");
+
+        assert!(answer(&toy, GET | CLOCK, FeatureArg::new(page.last(8), 100)) == Ok(()));
+        page.read_last(&mut after)?;
+        assert!(after == 0x0102_0304_0506_0708u64.to_ne_bytes());
+        Ok(())
+    }
+
+    #[test]
+    fn half_mapped_data_changes_nothing() -> Result {
+        let toy = Toy::new();
+        let page = UserPage::new()?;
+        for there in 0..5 {
+            page.fill_last(&[b'x'; 5][..there])?;
+            let arg = FeatureArg::new(page.last(there), 5);
+            assert!(answer(&toy, SET | LAMP, arg) == Err(EFAULT));
+            assert!(answer(&toy, GET | LAMP, arg) == Err(EFAULT));
+            assert!(answer(
+                &toy,
+                SET | HORN,
+                FeatureArg::new(page.last(there.min(3)), 4)
+            )
+            .is_err());
+        }
+        assert!(toy.color.get() == *b"white");
+        assert!(toy.tunes.get() == 0);
+        Ok(())
+    }
+
+    #[test]
+    fn the_handler_has_the_last_word() -> Result {
+        let toy = Toy::new();
+        let page = UserPage::new()?;
+        page.fill_last(b"black")?;
+        assert!(answer(&toy, SET | LAMP, FeatureArg::new(page.last(5), 5)) == Err(EPERM));
+        assert!(toy.color.get() == *b"white");
+        page.fill_last(&7u32.to_ne_bytes())?;
+        assert!(answer(&toy, SET | HORN, FeatureArg::new(page.last(4), 4)) == Ok(()));
+        assert!(toy.tunes.get() == 7);
+        Ok(())
+    }
+
+    #[test]
+    fn the_core_gets_what_came() {
+        let toy = Toy::new();
+        for flags in [MAGIC, GET | MAGIC, PROBE | SET | MAGIC] {
+            assert!(ask(&toy, flags, 3) == Err(EBUSY));
+            assert!(toy.core_flags.get() == flags);
+        }
+        assert!(ask(&toy, GET | SET | MAGIC, 3) == Err(EINVAL));
+    }
+}
