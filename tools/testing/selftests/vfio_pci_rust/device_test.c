@@ -47,7 +47,7 @@ FIXTURE_SETUP(device)
 	if (!self->pf)
 		SKIP(return, "there is no device with SR-IOV");
 
-	ASSERT_EQ(0, ensure_pf(self->pf, vf ? 1 : 0));
+	ASSERT_EQ(0, ensure_pf(self->pf, DRIVER, vf ? 1 : 0));
 	snprintf(self->bdf, sizeof(self->bdf), "%s", self->pf);
 	if (vf) {
 		/* Opening the PF is also a way to set the token. */

@@ -41,7 +41,7 @@ FIXTURE_SETUP(feature)
 	if (!self->pf)
 		SKIP(return, "there is no device with SR-IOV");
 
-	ASSERT_EQ(0, ensure_pf(self->pf, 0));
+	ASSERT_EQ(0, ensure_pf(self->pf, DRIVER, 0));
 	ASSERT_EQ(0, open_device(&self->device, self->pf, variant->path, NULL));
 
 	self->page = sysconf(_SC_PAGESIZE);

@@ -76,12 +76,17 @@ int read_sysfs(char *text, size_t size, const char *path_format, ...)
 	return len;
 }
 
+const char *module_of(const char *driver)
+{
+	return strcmp(driver, DRIVER) ? "vfio_pci" : "vfio_pci_rust";
+}
+
 const char *setup_modules(void)
 {
 	if (geteuid())
 		return "these tests need root";
-	if (system("modprobe -q " MODULE))
-		return "there is no module " MODULE;
+	if (system("modprobe -q vfio_pci_rust"))
+		return "there is no module vfio_pci_rust";
 	/* They may be built in. */
 	(void)!system("modprobe -q -a vfio_iommu_type1 iommufd");
 	if (access("/dev/vfio/vfio", F_OK))
@@ -216,15 +221,15 @@ int set_numvfs(const char *pf, int count)
 	return write_sysfs(text, PCI "/devices/%s/sriov_numvfs", pf);
 }
 
-int ensure_pf(const char *pf, int count)
+int ensure_pf(const char *pf, const char *driver, int count)
 {
 	char text[16];
 	int ret = 0;
 
-	if (!is_bound(pf, DRIVER))
-		ret = bind_driver(pf, DRIVER);
+	if (!is_bound(pf, driver))
+		ret = bind_driver(pf, driver);
 	if (!ret)
-		ret = set_enable_sriov(true);
+		ret = set_enable_sriov(driver, true);
 	if (ret)
 		return ret;
 
@@ -247,7 +252,7 @@ static void restore_pf(void)
 	if (getpid() != main_pid)
 		return;
 	pf = find_pf();
-	if (!pf || !is_bound(pf, DRIVER))
+	if (!pf || (!is_bound(pf, DRIVER) && !is_bound(pf, C_DRIVER)))
 		return;
 	set_numvfs(pf, 0);
 	bind_driver(pf, NULL);
@@ -260,10 +265,10 @@ static __attribute__((constructor)) void restore_pf_at_exit(void)
 	atexit(restore_pf);
 }
 
-int set_enable_sriov(bool on)
+int set_enable_sriov(const char *driver, bool on)
 {
-	return write_sysfs(on ? "1" : "0",
-			   "/sys/module/" MODULE "/parameters/enable_sriov");
+	return write_sysfs(on ? "1" : "0", "/sys/module/%s/parameters/enable_sriov",
+			   module_of(driver));
 }
 
 void device_name(char name[128], const char *bdf, const uint8_t *token)
@@ -280,10 +285,9 @@ void device_name(char name[128], const char *bdf, const uint8_t *token)
 				token[i]);
 }
 
-static int open_by_group(struct device *device, const char *bdf,
-			 const uint8_t *token)
+static int prepare_group(struct device *device, const char *bdf)
 {
-	char group[NAME_MAX + 1], path[PATH_MAX], name[128];
+	char group[NAME_MAX + 1], path[PATH_MAX];
 	int ret;
 
 	ret = last_of_link(group, PCI "/devices/%s/iommu_group", bdf);
@@ -298,16 +302,11 @@ static int open_by_group(struct device *device, const char *bdf,
 	if (ioctl(device->group, VFIO_GROUP_SET_CONTAINER, &device->iommu) ||
 	    ioctl(device->iommu, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
 		return -errno;
-
-	device_name(name, bdf, token);
-	device->fd = ioctl(device->group, VFIO_GROUP_GET_DEVICE_FD, name);
-	return device->fd < 0 ? -errno : 0;
+	return 0;
 }
 
-static int open_by_cdev(struct device *device, const char *bdf,
-			const uint8_t *token)
+static int prepare_cdev(struct device *device, const char *bdf)
 {
-	struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind) };
 	char path[PATH_MAX];
 	struct dirent *entry;
 	DIR *dir;
@@ -329,10 +328,40 @@ static int open_by_cdev(struct device *device, const char *bdf,
 	if (device->iommu < 0)
 		return -errno;
 	device->fd = open(path, O_RDWR);
-	if (device->fd < 0)
-		return -errno;
+	return device->fd < 0 ? -errno : 0;
+}
 
-	bind.iommufd = device->iommu;
+int prepare_device(struct device *device, const char *bdf, enum path path)
+{
+	int ret;
+
+	*device = (struct device)DEVICE_CLOSED;
+	ret = path == PATH_CDEV ? prepare_cdev(device, bdf) :
+				  prepare_group(device, bdf);
+	if (ret)
+		close_device(device);
+	return ret;
+}
+
+static int present_name(struct device *device, const char *name)
+{
+	device->fd = ioctl(device->group, VFIO_GROUP_GET_DEVICE_FD, name);
+	return device->fd < 0 ? -errno : 0;
+}
+
+int present_token(struct device *device, const char *bdf, enum path path,
+		  const uint8_t *token)
+{
+	struct vfio_device_bind_iommufd bind = {
+		.argsz = sizeof(bind),
+		.iommufd = device->iommu,
+	};
+	char name[128];
+
+	if (path == PATH_GROUP) {
+		device_name(name, bdf, token);
+		return present_name(device, name);
+	}
 	if (token) {
 		bind.flags = VFIO_DEVICE_BIND_FLAG_TOKEN;
 		bind.token_uuid_ptr = (uintptr_t)token;
@@ -343,11 +372,23 @@ static int open_by_cdev(struct device *device, const char *bdf,
 int open_device(struct device *device, const char *bdf, enum path path,
 		const uint8_t *token)
 {
-	int ret;
+	int ret = prepare_device(device, bdf, path);
 
-	*device = (struct device)DEVICE_CLOSED;
-	ret = path == PATH_CDEV ? open_by_cdev(device, bdf, token) :
-				  open_by_group(device, bdf, token);
+	if (ret)
+		return ret;
+	ret = present_token(device, bdf, path, token);
+	if (ret)
+		close_device(device);
+	return ret;
+}
+
+int open_named(struct device *device, const char *bdf, const char *name)
+{
+	int ret = prepare_device(device, bdf, PATH_GROUP);
+
+	if (ret)
+		return ret;
+	ret = present_name(device, name);
 	if (ret)
 		close_device(device);
 	return ret;

@@ -14,13 +14,14 @@
 #include <stdint.h>
 
 #include <linux/vfio.h>
+#include <linux/vfio_pci_rust.h>
 
 #include "../kselftest.h"
 
-#define DRIVER		"vfio-pci-rust"
-#define MODULE		"vfio_pci_rust"
+#define DRIVER		VFIO_PCI_RUST_DRIVER_NAME
+#define C_DRIVER	"vfio-pci"
 #define BDF_LEN		13	/* "0000:01:10.0" with its end */
-#define UUID_LEN	16
+#define UUID_LEN	VFIO_PCI_RUST_TOKEN_SIZE
 
 /* How a program opens a VFIO device. */
 enum path {
@@ -45,6 +46,9 @@ extern const uint8_t token_b[UUID_LEN];
  */
 const char *setup_modules(void);
 
+/* The name of a driver's module, as /sys/module has it. */
+const char *module_of(const char *driver);
+
 /*
  * The SR-IOV capable device to test with: $VFIO_PCI_RUST_PF, or the first one
  * there is. NULL if there is none.
@@ -64,13 +68,14 @@ int bind_driver(const char *bdf, const char *driver);
 bool is_bound(const char *bdf, const char *driver);
 
 /*
- * Brings a PF into the state that tests start from: bound to our driver, with
- * @count VFs. What is right already stays, since SR-IOV takes its time.
+ * Brings a PF into the state that tests start from: bound to @driver, which is
+ * DRIVER or C_DRIVER, with @count VFs. What is right already stays, since SR-IOV
+ * takes its time.
  */
-int ensure_pf(const char *pf, int count);
+int ensure_pf(const char *pf, const char *driver, int count);
 
 int set_numvfs(const char *pf, int count);
-int set_enable_sriov(bool on);
+int set_enable_sriov(const char *driver, bool on);
 
 /* Writes @text to /sys/bus/pci/@file, with BDFs and such filled in by printf. */
 __printf(2, 3) int write_sysfs(const char *text, const char *path_format, ...);
@@ -81,9 +86,21 @@ __printf(3, 4) int read_sysfs(char *text, size_t size, const char *path_format, 
 /* The name by which a device is opened through its group. */
 void device_name(char name[128], const char *bdf, const uint8_t *token);
 
-/* Opens a device; @token is NULL or 16 bytes. */
+/*
+ * Opening a device takes two steps: all that leads to it, and the ioctl that
+ * presents the token, if @token is not NULL, and opens.
+ */
+int prepare_device(struct device *device, const char *bdf, enum path path);
+int present_token(struct device *device, const char *bdf, enum path path,
+		  const uint8_t *token);
+
+/* The same at once. */
 int open_device(struct device *device, const char *bdf, enum path path,
 		const uint8_t *token);
+
+/* Opens through the group, with the name as it is given. */
+int open_named(struct device *device, const char *bdf, const char *name);
+
 void close_device(struct device *device);
 
 /* Opens and closes again. */

@@ -30,7 +30,7 @@ FIXTURE_SETUP(lifecycle)
 	self->pf = find_pf();
 	if (!self->pf)
 		SKIP(return, "there is no device with SR-IOV");
-	ASSERT_EQ(0, ensure_pf(self->pf, 0));
+	ASSERT_EQ(0, ensure_pf(self->pf, DRIVER, 0));
 }
 
 FIXTURE_TEARDOWN(lifecycle)
@@ -40,14 +40,15 @@ FIXTURE_TEARDOWN(lifecycle)
 
 static int remove_module(void)
 {
-	return syscall(SYS_delete_module, MODULE, O_NONBLOCK) ? -errno : 0;
+	return syscall(SYS_delete_module, module_of(DRIVER), O_NONBLOCK) ? -errno : 0;
 }
 
 static bool is_builtin(void)
 {
 	char state[16];
 
-	return read_sysfs(state, sizeof(state), "/sys/module/" MODULE "/initstate") < 0;
+	return read_sysfs(state, sizeof(state), "/sys/module/%s/initstate",
+			  module_of(DRIVER)) < 0;
 }
 
 TEST_F(lifecycle, binds_and_unbinds_again_and_again)
@@ -96,10 +97,10 @@ TEST_F(lifecycle, no_vfs_without_the_parameter)
 	int log = open_log();
 
 	ASSERT_LE(0, log);
-	ASSERT_EQ(0, set_enable_sriov(false));
+	ASSERT_EQ(0, set_enable_sriov(DRIVER, false));
 	EXPECT_EQ(-ENOENT, set_numvfs(self->pf, 1));
 	EXPECT_TRUE(log_has(log, words));
-	ASSERT_EQ(0, set_enable_sriov(true));
+	ASSERT_EQ(0, set_enable_sriov(DRIVER, true));
 	EXPECT_EQ(0, set_numvfs(self->pf, 1));
 }
 
@@ -184,7 +185,7 @@ TEST_F(lifecycle, module_goes_while_devices_are_bound)
 	if (is_builtin())
 		SKIP(return, "the driver is built in");
 	for (i = 0; i < 3; i++) {
-		ASSERT_EQ(0, set_enable_sriov(true));
+		ASSERT_EQ(0, set_enable_sriov(DRIVER, true));
 		ASSERT_EQ(0, set_numvfs(self->pf, 2));
 		ASSERT_EQ(0, remove_module());
 		EXPECT_FALSE(is_bound(self->pf, DRIVER));

@@ -40,7 +40,7 @@ FIXTURE_SETUP(token)
 	if (!self->pf)
 		SKIP(return, "there is no device with SR-IOV");
 
-	ASSERT_EQ(0, ensure_pf(self->pf, 2));
+	ASSERT_EQ(0, ensure_pf(self->pf, DRIVER, 2));
 	ASSERT_EQ(0, open_device(&self->pf_device, self->pf, variant->path, NULL));
 	ASSERT_EQ(0, vf_bdf(self->pf, 0, self->vf));
 	ASSERT_EQ(0, vf_bdf(self->pf, 1, self->other_vf));
@@ -216,6 +216,114 @@ TEST_F(token, refusals_do_not_flood_the_log)
 		lines++;
 	EXPECT_LE(1, lines);
 	EXPECT_GE(20, lines);
+}
+
+/* A PF and its VFs under different VFIO drivers. The PF's driver decides. */
+FIXTURE(mixed) {
+	const char *pf;
+	char vf[BDF_LEN];
+	struct device pf_device;
+	struct device device;
+};
+
+FIXTURE_VARIANT(mixed) {
+	const char *pf_driver;
+	const char *vf_driver;
+	enum path path;
+	int set_with_open_vf;
+};
+
+FIXTURE_VARIANT_ADD(mixed, both_ours_group) { DRIVER, DRIVER, PATH_GROUP, -EBUSY };
+FIXTURE_VARIANT_ADD(mixed, both_ours_cdev) { DRIVER, DRIVER, PATH_CDEV, -EBUSY };
+FIXTURE_VARIANT_ADD(mixed, pf_ours_group) { DRIVER, C_DRIVER, PATH_GROUP, -EBUSY };
+FIXTURE_VARIANT_ADD(mixed, pf_ours_cdev) { DRIVER, C_DRIVER, PATH_CDEV, -EBUSY };
+/* The C driver sets a token whether a VF is open or not. */
+FIXTURE_VARIANT_ADD(mixed, vf_ours_group) { C_DRIVER, DRIVER, PATH_GROUP, 0 };
+FIXTURE_VARIANT_ADD(mixed, vf_ours_cdev) { C_DRIVER, DRIVER, PATH_CDEV, 0 };
+
+FIXTURE_SETUP(mixed)
+{
+	const char *problem = setup_modules();
+
+	self->pf_device = (struct device)DEVICE_CLOSED;
+	self->device = (struct device)DEVICE_CLOSED;
+	if (problem)
+		SKIP(return, "%s", problem);
+	if (system("modprobe -q vfio-pci"))
+		SKIP(return, "there is no module vfio-pci");
+	self->pf = find_pf();
+	if (!self->pf)
+		SKIP(return, "there is no device with SR-IOV");
+
+	ASSERT_EQ(0, ensure_pf(self->pf, variant->pf_driver, 1));
+	ASSERT_EQ(0, vf_bdf(self->pf, 0, self->vf));
+	ASSERT_EQ(0, bind_driver(self->vf, variant->vf_driver));
+	ASSERT_EQ(0, open_device(&self->pf_device, self->pf, variant->path, NULL));
+	ASSERT_EQ(0, set_token(self->pf_device.fd, token_a));
+}
+
+FIXTURE_TEARDOWN(mixed)
+{
+	close_device(&self->device);
+	close_device(&self->pf_device);
+}
+
+TEST_F(mixed, vf_opens_with_the_token_of_the_pf_alone)
+{
+	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, NULL));
+	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, token_b));
+	EXPECT_EQ(0, try_open(self->vf, variant->path, token_a));
+
+	ASSERT_EQ(0, set_token(self->pf_device.fd, token_b));
+	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, token_a));
+	EXPECT_EQ(0, try_open(self->vf, variant->path, token_b));
+}
+
+TEST_F(mixed, vf_opens_with_the_token_that_opened_the_pf)
+{
+	close_device(&self->pf_device);
+	ASSERT_EQ(0, try_open(self->pf, variant->path, token_b));
+	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, token_a));
+	EXPECT_EQ(0, try_open(self->vf, variant->path, token_b));
+}
+
+TEST_F(mixed, the_first_token_is_random)
+{
+	static const uint8_t nil[UUID_LEN];
+
+	close_device(&self->pf_device);
+	ASSERT_EQ(0, set_numvfs(self->pf, 0));
+	ASSERT_EQ(0, bind_driver(self->pf, NULL));
+	ASSERT_EQ(0, ensure_pf(self->pf, variant->pf_driver, 1));
+	ASSERT_EQ(0, bind_driver(self->vf, variant->vf_driver));
+	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, NULL));
+	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, nil));
+	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, token_a));
+}
+
+TEST_F(mixed, set_with_an_open_vf_is_as_the_driver_of_the_pf_has_it)
+{
+	ASSERT_EQ(0, open_device(&self->device, self->vf, variant->path, token_a));
+	EXPECT_EQ(variant->set_with_open_vf, set_token(self->pf_device.fd, token_a));
+	EXPECT_EQ(variant->set_with_open_vf, set_token(self->pf_device.fd, token_b));
+	close_device(&self->device);
+
+	/* A refused token is none. */
+	EXPECT_EQ(0, try_open(self->vf, variant->path,
+			      variant->set_with_open_vf ? token_a : token_b));
+	EXPECT_EQ(0, set_token(self->pf_device.fd, token_b));
+	EXPECT_EQ(0, try_open(self->vf, variant->path, token_b));
+}
+
+TEST_F(mixed, pf_with_an_open_vf_needs_the_token)
+{
+	close_device(&self->pf_device);
+	ASSERT_EQ(0, open_device(&self->device, self->vf, variant->path, token_a));
+	EXPECT_EQ(-EACCES, try_open(self->pf, variant->path, NULL));
+	EXPECT_EQ(-EACCES, try_open(self->pf, variant->path, token_b));
+	EXPECT_EQ(0, try_open(self->pf, variant->path, token_a));
+	close_device(&self->device);
+	EXPECT_EQ(0, try_open(self->vf, variant->path, token_a));
 }
 
 /* A PF that its network driver serves, and a VF of it. */
