@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The driver's pure logic, compiled on the host from the very files that go into the kernel.
+
+#![allow(dead_code)]
+
+#[path = "../../../../vfio_feature/request.rs"]
+mod request;
+
+#[path = "../../../../vf_token/state.rs"]
+mod state;
+
+mod vfio;
+
+#[cfg(test)]
+mod request_tests;
+#[cfg(test)]
+mod state_tests;

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Every combination of operation bits, reserved bits and sizes, against a second statement of the
+//! contract.
+
+use crate::request::{Action, Operations, Request};
+use kernel::prelude::*;
+
+const GET: u32 = 1 << 16;
+const SET: u32 = 1 << 17;
+const PROBE: u32 = 1 << 18;
+const NEEDED: usize = 16;
+
+/// The contract as a table: the first line that applies decides.
+fn expected(flags: u32, offered: Operations, given: usize) -> Result<Action> {
+    let (get, set, probe) = (flags & GET != 0, flags & SET != 0, flags & PROBE != 0);
+    let table = [
+        (flags >> 19 != 0, Err(EINVAL)),
+        (get && set && !probe, Err(EINVAL)),
+        (get && !offered.get, Err(EINVAL)),
+        (set && !offered.set, Err(EINVAL)),
+        (probe, Ok(Action::Probe)),
+        (!get && !set, Err(EINVAL)),
+        (given < NEEDED, Err(EINVAL)),
+        (get, Ok(Action::Get)),
+        (set, Ok(Action::Set)),
+    ];
+    table.into_iter().find(|line| line.0).unwrap().1
+}
+
+fn answer(flags: u32, offered: Operations, given: usize) -> Result<Action> {
+    Request::new(flags)?.check(offered, NEEDED, given)
+}
+
+#[test]
+fn answers_are_those_of_the_contract() {
+    let indices = [0, 1, 3, 5, 11, 13, 0x7fff, 0x8000, 0xfffe, 0xffff];
+    let mut cases = 0;
+
+    for operations in 0..8 {
+        for reserved in (19..=32).map(|bit| if bit == 32 { 0 } else { 1 << bit }) {
+            for index in indices {
+                let flags = operations << 16 | reserved | index;
+                for (get, set) in [(false, false), (false, true), (true, false), (true, true)] {
+                    let offered = Operations { get, set };
+                    for given in (0..=64).chain([usize::MAX]) {
+                        assert_eq!(
+                            answer(flags, offered, given),
+                            expected(flags, offered, given),
+                            "flags {flags:#x}, get {get}, set {set}, {given} bytes"
+                        );
+                        cases += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(cases, 8 * 14 * 10 * 4 * 66);
+}
+
+#[test]
+fn index_is_the_low_half() {
+    for flags in [
+        0,
+        PROBE,
+        SET | 0xffff,
+        GET | 0x1234,
+        PROBE | GET | SET | 0x8001,
+    ] {
+        let request = Request::new(flags).unwrap();
+        assert_eq!(request.index(), flags & 0xffff);
+        assert_eq!(request.flags(), flags);
+    }
+}
