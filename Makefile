@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# What a person types. What kbuild builds is in Kbuild.
+
+lab := tools/lab/lab
+
+# The kernel to build for outside of its tree, and where the result goes.
+KDIR ?= /lib/modules/$(shell uname -r)/build
+MO ?= $(CURDIR)/build
+# The kernel's own compiler, unless told otherwise.
+LLVM ?= $(shell grep -qs '^CONFIG_CC_IS_CLANG=y' $(KDIR)/.config && echo 1)
+
+.PHONY: help demo check check-host modules modules_install install-tree remove-tree clean
+
+help:
+	@echo 'In a virtual machine, as root, with nothing prepared:'
+	@echo '  make demo            the VF token on an SR-IOV card, step by step'
+	@echo '  make check           all tests'
+	@echo '  make check-host      the tests that need no kernel (needs cargo)'
+	@echo
+	@echo 'For your own kernel:'
+	@echo '  make install-tree KSRC=TREE   put the driver into a kernel tree'
+	@echo '  make remove-tree KSRC=TREE    take it out again'
+	@echo '  make modules [KDIR=BUILD]     build the module outside of the tree, in build/'
+	@echo '  make modules_install          install what was built (as root)'
+	@echo '  make clean                    remove build/'
+
+demo:
+	$(lab) run -- $(CURDIR)/tools/lab/demo.py
+
+check:
+	tools/testing/check
+
+check-host:
+	cargo test --manifest-path tools/testing/host/Cargo.toml
+
+modules modules_install:
+	@test -e '$(KDIR)/Makefile' || { \
+		echo "make: '$(KDIR)' is not a kernel's build folder: set KDIR to one that has CONFIG_RUST=y" >&2; exit 1; }
+	@test '$@' = modules_install || grep -qs '^CONFIG_RUST=y' '$(KDIR)/.config' || { \
+		echo "make: the kernel in '$(KDIR)' was configured without CONFIG_RUST=y, which this driver needs" >&2; exit 1; }
+	@mkdir -p '$(MO)'
+	+$(MAKE) -C '$(KDIR)' M='$(CURDIR)' MO='$(abspath $(MO))' $(if $(LLVM),LLVM=$(LLVM)) \
+		CONFIG_VFIO_PCI_RUST=m $@
+
+install-tree remove-tree:
+	@test -n '$(KSRC)' || { echo 'make: say which kernel tree: make $@ KSRC=TREE' >&2; exit 2; }
+	tools/kernel-tree $(@:-tree=) '$(KSRC)'
+
+clean:
+	rm -rf build
