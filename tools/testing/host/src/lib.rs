@@ -13,6 +13,8 @@ mod state;
 mod vfio;
 
 #[cfg(test)]
+mod interleaving_tests;
+#[cfg(test)]
 mod request_tests;
 #[cfg(test)]
 mod state_tests;

@@ -6,6 +6,7 @@
 use crate::state::{Generation, State};
 use crate::vfio::Uuid;
 use kernel::prelude::*;
+use proptest::prelude::*;
 use std::cell::{Cell, RefCell};
 
 fn uuid(last: u8) -> Uuid {
@@ -223,6 +224,33 @@ impl Model {
     }
 }
 
+/// Takes the steps on the state machine and on the model, and compares the answers.
+fn walk(steps: impl IntoIterator<Item = Step>) {
+    let mut state = State::new(uuid(1));
+    let mut model = Model {
+        token: 1,
+        ..Model::default()
+    };
+    let matched = Cell::new(Generation::NONE);
+
+    for step in steps {
+        let answer = match step {
+            Step::Set(token, sriov) => state.set(sriov, &uuid(token), yes),
+            Step::OpenPf(token) => state.open_pf(token.map(uuid).as_ref(), yes),
+            Step::Match(token) => state
+                .match_vf(token.map(uuid).as_ref())
+                .map(|generation| matched.set(generation)),
+            Step::Claim => state.claim(matched.get()),
+            Step::Release => {
+                state.release();
+                Ok(())
+            }
+        };
+        assert_eq!(answer, model.step(step), "{step:?}");
+        assert_eq!(bytes(state.token()), bytes(&uuid(model.token)));
+    }
+}
+
 #[test]
 fn every_short_sequence_is_answered_as_the_model_says() {
     const STEPS: [Step; 11] = [
@@ -241,29 +269,27 @@ fn every_short_sequence_is_answered_as_the_model_says() {
     const LENGTH: u32 = 6;
 
     for number in 0..STEPS.len().pow(LENGTH) {
-        let mut state = State::new(uuid(1));
-        let mut model = Model {
-            token: 1,
-            ..Model::default()
-        };
-        let matched = Cell::new(Generation::NONE);
-        let mut rest = number;
-        for _ in 0..LENGTH {
-            let step = STEPS[rest % STEPS.len()];
-            rest /= STEPS.len();
-            let answer = match step {
-                Step::Set(token, sriov) => state.set(sriov, &uuid(token), yes),
-                Step::OpenPf(token) => state.open_pf(token.map(uuid).as_ref(), yes),
-                Step::Match(token) => state
-                    .match_vf(token.map(uuid).as_ref())
-                    .map(|generation| matched.set(generation)),
-                Step::Claim => state.claim(matched.get()),
-                Step::Release => {
-                    state.release();
-                    Ok(())
-                }
-            };
-            assert_eq!(answer, model.step(step), "{step:?} in sequence {number}");
-        }
+        walk((0..LENGTH).map(|i| STEPS[number / STEPS.len().pow(i) % STEPS.len()]));
+    }
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (0..4u8, prop::bool::weighted(0.9)).prop_map(|(token, sriov)| Step::Set(token, sriov)),
+        prop::option::of(0..4u8).prop_map(Step::OpenPf),
+        prop::option::of(0..4u8).prop_map(Step::Match),
+        Just(Step::Claim),
+        Just(Step::Release),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1024, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn long_sequences_are_answered_as_the_model_says(
+        steps in prop::collection::vec(any_step(), 0..200)
+    ) {
+        walk(steps);
     }
 }
