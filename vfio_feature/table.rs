@@ -33,8 +33,8 @@ use kernel::{
 /// INDEX => core;                                      // Device::core_ioctl_feature()
 /// ```
 ///
-/// `Data` must be `AsBytes` to be got and `FromBytes` and `Default` to be set. What may not cross to
-/// user space does not compile, and neither does an index that is there twice.
+/// `Data` must be `AsBytes` to be got, and `FromBytes` and `Default` to be set. What may not cross
+/// to user space does not compile, and neither does an index that is there twice.
 ///
 /// # Errors
 ///

@@ -58,6 +58,23 @@ fn answers_are_those_of_the_contract() {
     assert_eq!(cases, 8 * 14 * 10 * 4 * 66);
 }
 
+/// These decide before anybody looks for the feature.
+#[test]
+fn bad_flags_are_refused_whatever_the_feature() {
+    for index in [0, 1, 0x7fff, 0xffff] {
+        for operations in 0..8 {
+            let flags = operations << 16 | index;
+            let bad = flags & PROBE == 0 && flags & GET != 0 && flags & SET != 0;
+            assert_eq!(Request::new(flags).is_err(), bad, "flags {flags:#x}");
+        }
+        for bit in 19..32 {
+            for operations in [0, GET, SET, PROBE] {
+                assert_eq!(Request::new(1 << bit | operations | index), Err(EINVAL));
+            }
+        }
+    }
+}
+
 #[test]
 fn index_is_the_low_half() {
     for flags in [

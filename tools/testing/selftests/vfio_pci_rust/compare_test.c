@@ -126,22 +126,20 @@ static int read_deviations(struct deviation *deviations, int max)
 FIXTURE_SETUP(compare)
 {
 	struct setup *setup = &self->setup;
-	const char *problem = setup_modules();
+	const char *problem = setup_pf(&setup->pf);
 	long page = sysconf(_SC_PAGESIZE);
 	char *pages;
 	int i;
 
+	if (!problem)
+		problem = setup_c_driver();
+	if (!problem)
+		problem = setup_plain(&setup->plain);
 	if (problem)
 		SKIP(return, "%s", problem);
-	if (system("modprobe -q vfio-pci"))
-		SKIP(return, "there is no module vfio-pci");
-	setup->pf = find_pf();
-	setup->plain = find_plain();
-	if (!setup->pf || !setup->plain)
-		SKIP(return, "this takes a device with SR-IOV and an NVMe device without");
 
 	setup->deviation_count = read_deviations(setup->deviations,
-						ARRAY_SIZE(setup->deviations));
+						 ARRAY_SIZE(setup->deviations));
 	ASSERT_LT(0, setup->deviation_count);
 	for (i = 0; i < 2; i++) {
 		setup->records[i].requests = malloc(MAX_ANSWERS * sizeof(struct request));

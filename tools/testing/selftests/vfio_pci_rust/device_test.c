@@ -37,15 +37,12 @@ FIXTURE_VARIANT_ADD(device, vf_cdev) { PATH_CDEV, FUNCTION_VF };
 
 FIXTURE_SETUP(device)
 {
-	const char *problem = setup_modules();
+	const char *problem = setup_pf(&self->pf);
 	bool vf = variant->function == FUNCTION_VF;
 
 	self->device = (struct device)DEVICE_CLOSED;
 	if (problem)
 		SKIP(return, "%s", problem);
-	self->pf = find_pf();
-	if (!self->pf)
-		SKIP(return, "there is no device with SR-IOV");
 
 	ASSERT_EQ(0, ensure_pf(self->pf, DRIVER, vf ? 1 : 0));
 	snprintf(self->bdf, sizeof(self->bdf), "%s", self->pf);

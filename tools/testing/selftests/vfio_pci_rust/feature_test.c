@@ -31,15 +31,12 @@ FIXTURE_VARIANT_ADD(feature, cdev) { .path = PATH_CDEV };
 
 FIXTURE_SETUP(feature)
 {
-	const char *problem = setup_modules();
+	const char *problem = setup_pf(&self->pf);
 	char *pages;
 
 	self->device = (struct device)DEVICE_CLOSED;
 	if (problem)
 		SKIP(return, "%s", problem);
-	self->pf = find_pf();
-	if (!self->pf)
-		SKIP(return, "there is no device with SR-IOV");
 
 	ASSERT_EQ(0, ensure_pf(self->pf, DRIVER, 0));
 	ASSERT_EQ(0, open_device(&self->device, self->pf, variant->path, NULL));

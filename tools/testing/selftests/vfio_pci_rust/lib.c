@@ -127,17 +127,27 @@ static bool is_pf(const char *bdf)
 			  bdf) > 0 && atoi(text) > 0;
 }
 
-const char *find_pf(void)
+static const char *find_pf(void)
 {
-	static char pf[BDF_LEN];
 	const char *found = getenv("VFIO_PCI_RUST_PF");
 
+	return found ? found : find_device(is_pf);
+}
+
+const char *setup_pf(const char **pf)
+{
+	static char address[BDF_LEN];
+	const char *problem = setup_modules();
+	const char *found;
+
+	if (problem)
+		return problem;
+	found = find_pf();
 	if (!found)
-		found = find_device(is_pf);
-	if (!found)
-		return NULL;
-	snprintf(pf, sizeof(pf), "%s", found);
-	return pf;
+		return "there is no device with SR-IOV";
+	snprintf(address, sizeof(address), "%s", found);
+	*pf = address;
+	return NULL;
 }
 
 static bool is_plain_nvme(const char *bdf)
@@ -149,15 +159,21 @@ static bool is_plain_nvme(const char *bdf)
 	       !strcmp(text, "0x010802") && !is_pf(bdf) && access(path, F_OK);
 }
 
-const char *find_plain(void)
+const char *setup_plain(const char **bdf)
 {
-	static char plain[BDF_LEN];
+	static char address[BDF_LEN];
 	const char *found = find_device(is_plain_nvme);
 
 	if (!found)
-		return NULL;
-	snprintf(plain, sizeof(plain), "%s", found);
-	return plain;
+		return "there is no NVMe device without SR-IOV";
+	snprintf(address, sizeof(address), "%s", found);
+	*bdf = address;
+	return NULL;
+}
+
+const char *setup_c_driver(void)
+{
+	return system("modprobe -q vfio-pci") ? "there is no module vfio-pci" : NULL;
 }
 
 __printf(2, 3) static int last_of_link(char name[NAME_MAX + 1], const char *path_format, ...)

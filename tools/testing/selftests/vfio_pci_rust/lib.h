@@ -2,7 +2,7 @@
 /*
  * What the selftests of vfio-pci-rust share: PCI devices in sysfs, the two ways
  * to open a VFIO device, and VFIO_DEVICE_FEATURE. When a test program ends, the
- * device that find_pf() finds has no VFs and goes to whatever driver wants it.
+ * device of setup_pf() has no VFs and goes to whatever driver wants it.
  *
  * Functions that return int return 0 or a negative errno, if not said otherwise.
  */
@@ -42,21 +42,26 @@ extern const uint8_t token_a[UUID_LEN];
 extern const uint8_t token_b[UUID_LEN];
 
 /*
- * Loads the modules and returns NULL, or says why the tests cannot run here.
+ * What fixtures start with. Each returns NULL, or why the tests cannot run here.
  */
+
+/* Loads our driver, and what opening a device takes. */
 const char *setup_modules(void);
+
+/*
+ * The same, and finds the SR-IOV capable device to test with, which is
+ * $VFIO_PCI_RUST_PF, or the first one there is.
+ */
+const char *setup_pf(const char **pf);
+
+/* Finds a device without SR-IOV that no program needs. */
+const char *setup_plain(const char **bdf);
+
+/* Loads vfio-pci. */
+const char *setup_c_driver(void);
 
 /* The name of a driver's module, as /sys/module has it. */
 const char *module_of(const char *driver);
-
-/*
- * The SR-IOV capable device to test with: $VFIO_PCI_RUST_PF, or the first one
- * there is. NULL if there is none.
- */
-const char *find_pf(void);
-
-/* An endpoint without SR-IOV that no program needs, or NULL. */
-const char *find_plain(void);
 
 /* Puts the address of the VF with this index into @bdf. */
 int vf_bdf(const char *pf, int index, char bdf[BDF_LEN]);

@@ -22,14 +22,11 @@ FIXTURE(lifecycle) {
 
 FIXTURE_SETUP(lifecycle)
 {
-	const char *problem = setup_modules();
+	const char *problem = setup_pf(&self->pf);
 
 	self->device = (struct device)DEVICE_CLOSED;
 	if (problem)
 		SKIP(return, "%s", problem);
-	self->pf = find_pf();
-	if (!self->pf)
-		SKIP(return, "there is no device with SR-IOV");
 	ASSERT_EQ(0, ensure_pf(self->pf, DRIVER, 0));
 }
 

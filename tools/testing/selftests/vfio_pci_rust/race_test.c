@@ -39,16 +39,13 @@ FIXTURE_VARIANT_ADD(race, rust_cdev) { DRIVER, PATH_CDEV, true };
 
 FIXTURE_SETUP(race)
 {
-	const char *problem = setup_modules();
+	const char *problem = setup_pf(&self->pf);
 
 	self->pf_device = (struct device)DEVICE_CLOSED;
+	if (!problem)
+		problem = setup_c_driver();
 	if (problem)
 		SKIP(return, "%s", problem);
-	if (system("modprobe -q vfio-pci"))
-		SKIP(return, "there is no module vfio-pci");
-	self->pf = find_pf();
-	if (!self->pf)
-		SKIP(return, "there is no device with SR-IOV");
 	ASSERT_EQ(0, ensure_pf(self->pf, variant->driver, 1));
 	ASSERT_EQ(0, vf_bdf(self->pf, 0, self->vf));
 	ASSERT_EQ(0, open_device(&self->pf_device, self->pf, PATH_CDEV, NULL));

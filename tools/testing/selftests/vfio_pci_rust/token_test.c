@@ -30,15 +30,12 @@ FIXTURE_VARIANT_ADD(token, cdev) { .path = PATH_CDEV };
 /* An open PF with two VFs, and token_a. */
 FIXTURE_SETUP(token)
 {
-	const char *problem = setup_modules();
+	const char *problem = setup_pf(&self->pf);
 
 	self->pf_device = (struct device)DEVICE_CLOSED;
 	self->device = (struct device)DEVICE_CLOSED;
 	if (problem)
 		SKIP(return, "%s", problem);
-	self->pf = find_pf();
-	if (!self->pf)
-		SKIP(return, "there is no device with SR-IOV");
 
 	ASSERT_EQ(0, ensure_pf(self->pf, DRIVER, 2));
 	ASSERT_EQ(0, open_device(&self->pf_device, self->pf, variant->path, NULL));
@@ -243,17 +240,14 @@ FIXTURE_VARIANT_ADD(mixed, vf_ours_cdev) { C_DRIVER, DRIVER, PATH_CDEV, 0 };
 
 FIXTURE_SETUP(mixed)
 {
-	const char *problem = setup_modules();
+	const char *problem = setup_pf(&self->pf);
 
 	self->pf_device = (struct device)DEVICE_CLOSED;
 	self->device = (struct device)DEVICE_CLOSED;
+	if (!problem)
+		problem = setup_c_driver();
 	if (problem)
 		SKIP(return, "%s", problem);
-	if (system("modprobe -q vfio-pci"))
-		SKIP(return, "there is no module vfio-pci");
-	self->pf = find_pf();
-	if (!self->pf)
-		SKIP(return, "there is no device with SR-IOV");
 
 	ASSERT_EQ(0, ensure_pf(self->pf, variant->pf_driver, 1));
 	ASSERT_EQ(0, vf_bdf(self->pf, 0, self->vf));
@@ -341,13 +335,10 @@ FIXTURE_VARIANT_ADD(foreign_pf, cdev) { .path = PATH_CDEV };
 
 FIXTURE_SETUP(foreign_pf)
 {
-	const char *problem = setup_modules();
+	const char *problem = setup_pf(&self->pf);
 
 	if (problem)
 		SKIP(return, "%s", problem);
-	self->pf = find_pf();
-	if (!self->pf)
-		SKIP(return, "there is no device with SR-IOV");
 	if (system("modprobe -q igb") || bind_driver(self->pf, "igb")) {
 		bind_driver(self->pf, NULL);
 		SKIP(self->pf = NULL; return, "the device is not for the driver igb");
@@ -393,11 +384,10 @@ FIXTURE_SETUP(plain)
 	const char *problem = setup_modules();
 
 	self->device = (struct device)DEVICE_CLOSED;
+	if (!problem)
+		problem = setup_plain(&self->bdf);
 	if (problem)
 		SKIP(return, "%s", problem);
-	self->bdf = find_plain();
-	if (!self->bdf)
-		SKIP(return, "there is no NVMe device without SR-IOV");
 	ASSERT_EQ(0, bind_driver(self->bdf, DRIVER));
 }
 
