@@ -199,6 +199,8 @@ make_kernel() {
 	set_stamp building "$wanted"
 	run_step "kernel $name" "kernel-$name" "$here/enter" "$root" --ro "$project" --ro "$source" \
 		--at "$build" /build -- "$here/build-kernel" "$name" "$source" /build "${files[@]}"
+	# For those who build modules against it, and see it where it is.
+	sed -i "s|^export KBUILD_OUTPUT = .*|export KBUILD_OUTPUT = $build|" "$build/Makefile"
 	mv "$state/stamp/building" "$state/stamp/kernel-$name"
 }
 
