@@ -145,9 +145,10 @@ impl<T: Driver> Registration<T> {
     ///
     /// Called by the PCI bus for a device that `probe` has bound.
     unsafe extern "C" fn remove(pdev: *mut kernel::bindings::pci_dev) {
-        // SAFETY: `probe` has stored the device.
-        let vdev: *mut bindings::vfio_device =
-            unsafe { kernel::bindings::dev_get_drvdata(&raw const (*pdev).dev) }.cast();
+        // SAFETY: `pdev` is valid.
+        let data = unsafe { kernel::bindings::dev_get_drvdata(&raw const (*pdev).dev) };
+        // CAST: `probe` has stored the device.
+        let vdev = data.cast::<bindings::vfio_device>();
 
         if T::HAS_UNREGISTERING {
             // SAFETY: The device is registered, and the bus holds its lock in this callback.
