@@ -96,7 +96,7 @@ pub(crate) fn is_pf(dev: &VfioDevice) -> bool {
 }
 
 /// The token of a PF, if the device is one.
-fn of_pf(dev: &VfioDevice) -> Option<&Token> {
+fn of_pf(dev: &VfioDevice) -> Option<&Arc<Token>> {
     match dev.data() {
         Role::Pf(token) => Some(token),
         Role::Vf(_) | Role::Plain => None,
@@ -251,7 +251,7 @@ pub(crate) fn claim(dev: &VfioDevice) -> Result<Option<Claim>> {
     let (Role::Vf(seen), SriovPf::Same(pf)) = (dev.data(), dev.sriov_pf()) else {
         return Ok(None);
     };
-    let Role::Pf(token) = pf.data() else {
+    let Some(token) = of_pf(pf) else {
         return Ok(None);
     };
 
