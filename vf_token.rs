@@ -76,7 +76,11 @@ pub(crate) struct Token {
 impl Token {
     fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            state <- new_mutex!(State::new(Uuid::random()), "vf_token"),
+            state <- new_mutex!(State::new(), "vf_token"),
+        })
+        .pin_chain(|token| {
+            token.state.lock().start(Uuid::randomize);
+            Ok(())
         })
     }
 }

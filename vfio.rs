@@ -15,6 +15,7 @@
 pub(crate) mod bindings;
 mod device;
 mod driver;
+mod id;
 #[cfg(CONFIG_VFIO_PCI_RUST_KUNIT_TEST)]
 pub(crate) mod kunit;
 pub(crate) mod params;
@@ -29,11 +30,28 @@ pub(crate) use self::device::{
     FeatureArg,
     Function,
     Locked,
+    Options,
     SriovPf, //
 };
 pub(crate) use self::driver::Driver;
+pub(crate) use self::id::Id;
 pub(crate) use self::registration::Registration;
 pub(crate) use self::uuid::Uuid;
+
+/// The constants of `linux/pci_ids.h` that drivers of VFIO need.
+pub(crate) mod pci_ids {
+    pub(crate) use kernel::bindings::{
+        PCI_BASE_CLASS_DISPLAY,
+        PCI_DEVICE_ID_INTEL_DSA_SPR0,
+        PCI_DEVICE_ID_INTEL_IAX_SPR0,
+        PCI_DEVICE_ID_INTEL_QAT_C3XXX,
+        PCI_DEVICE_ID_INTEL_QAT_C3XXX_VF,
+        PCI_DEVICE_ID_INTEL_QAT_C62X,
+        PCI_DEVICE_ID_INTEL_QAT_C62X_VF,
+        PCI_DEVICE_ID_INTEL_QAT_DH895XCC,
+        PCI_DEVICE_ID_INTEL_QAT_DH895XCC_VF, //
+    };
+}
 
 /// The constants of `linux/vfio.h`.
 pub(crate) mod uapi {
@@ -58,8 +76,13 @@ impl Uuid {
     /// Makes a random UUID, version 4.
     pub(crate) fn random() -> Self {
         let mut uuid = Self::nil();
-        // SAFETY: `Uuid` and `uuid_t` are both 16 bytes with an alignment of one.
-        unsafe { bindings::uuid_gen((&raw mut uuid).cast()) };
+        uuid.randomize();
         uuid
+    }
+
+    /// Becomes a random UUID, version 4.
+    pub(crate) fn randomize(&mut self) {
+        // SAFETY: `Uuid` and `uuid_t` are both 16 bytes with an alignment of one.
+        unsafe { bindings::uuid_gen(core::ptr::from_mut(self).cast()) }
     }
 }

@@ -2,6 +2,7 @@
 
 //! VFIO PCI driver in Rust, which keeps the promises about the VF token.
 
+mod denylist;
 mod vf_token;
 mod vfio;
 mod vfio_feature;
@@ -14,14 +15,21 @@ use crate::vfio::{
     Enabled,
     FeatureArg,
     Function,
+    Id,
     Locked,
+    Options,
     Registration,
     Uuid, //
 };
 use kernel::{
     device::Core,
-    pci,
-    prelude::*, //
+    pci::{
+        self,
+        Vendor, //
+    },
+    prelude::*,
+    str::BStr,
+    ModuleMetadata, //
 };
 
 module! {
@@ -35,19 +43,114 @@ module! {
 /// The name of the driver, for PCI and in `driver_override`.
 const DRIVER_NAME: &CStr = c"vfio-pci-rust";
 
+/// The same when it stands in for the driver in C.
+const TAKEOVER_NAME: &CStr = c"vfio-pci";
+
 /// The module: one registered driver.
-#[pin_data]
 struct VfioPciRustModule {
-    #[pin]
-    _driver: Registration<VfioPciRust>,
+    _driver: Pin<KBox<Registration<VfioPciRust>>>,
 }
 
-impl kernel::InPlaceModule for VfioPciRustModule {
-    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {
-            _driver <- Registration::new(DRIVER_NAME, module),
-        })
+impl kernel::Module for VfioPciRustModule {
+    fn init(module: &'static ThisModule) -> Result<Self> {
+        let takeover = params::takeover();
+        let name = if takeover {
+            TAKEOVER_NAME
+        } else {
+            DRIVER_NAME
+        };
+
+        let registration = Registration::new(name, <Self as ModuleMetadata>::NAME, module);
+        let driver = KBox::pin_init(registration, GFP_KERNEL).inspect_err(|e| {
+            if takeover && *e == EBUSY {
+                pr_err!("takeover=1, but vfio-pci is there: remove it first (modprobe -r vfio-pci)\n");
+            }
+        })?;
+        take_ids(&driver);
+        if params::disable_denylist() {
+            pr_warn!("device denylist disabled.\n");
+        }
+        Ok(Self { _driver: driver })
     }
+}
+
+/// Makes the driver take the devices that the parameter `ids` names.
+fn take_ids(driver: &Registration<VfioPciRust>) {
+    for (entry, id) in Id::parse_list(params::ids()) {
+        let Some(id) = id else {
+            pr_warn!("invalid id string \"{}\"\n", BStr::from_bytes(entry));
+            continue;
+        };
+        match driver.add_id(&id) {
+            Ok(()) => pr_info!(
+                "add [{:04x}:{:04x}[{:04x}:{:04x}]] class {:#08x}/{:08x}\n",
+                id.vendor,
+                id.device,
+                id.subvendor,
+                id.subdevice,
+                id.class,
+                id.class_mask
+            ),
+            Err(e) => pr_warn!(
+                "failed to add dynamic id \"{}\" ({})\n",
+                BStr::from_bytes(entry),
+                e.to_errno()
+            ),
+        }
+    }
+}
+
+// `denylist` has these as numbers of its own, to depend on nothing.
+const _: () = {
+    use crate::vfio::pci_ids as ids;
+
+    assert!(denylist::VENDOR == Vendor::INTEL.as_raw());
+    let expected = [
+        ids::PCI_DEVICE_ID_INTEL_QAT_C3XXX,
+        ids::PCI_DEVICE_ID_INTEL_QAT_C3XXX_VF,
+        ids::PCI_DEVICE_ID_INTEL_QAT_C62X,
+        ids::PCI_DEVICE_ID_INTEL_QAT_C62X_VF,
+        ids::PCI_DEVICE_ID_INTEL_QAT_DH895XCC,
+        ids::PCI_DEVICE_ID_INTEL_QAT_DH895XCC_VF,
+        ids::PCI_DEVICE_ID_INTEL_DSA_SPR0,
+        ids::PCI_DEVICE_ID_INTEL_IAX_SPR0,
+    ];
+    let mut i = 0;
+    while i < expected.len() {
+        assert!(denylist::DEVICES[i] as u32 == expected[i]);
+        i += 1;
+    }
+};
+
+/// Refuses devices on the denylist.
+fn check_denylist(pdev: &pci::Device) -> Result {
+    let (vendor, device) = (pdev.vendor_id().as_raw(), pdev.device_id());
+    if !denylist::has(vendor, device) {
+        return Ok(());
+    }
+    if params::disable_denylist() {
+        dev_warn!(
+            pdev,
+            "device denylist disabled - allowing device {:04x}:{:04x}.\n",
+            vendor,
+            device
+        );
+        return Ok(());
+    }
+    dev_warn!(
+        pdev,
+        "{:04x}:{:04x} is in the device denylist, not bound: an untrusted user could harm the \
+         machine with it; load the module with disable_denylist=1 if you trust the user\n",
+        vendor,
+        device
+    );
+    Err(EINVAL)
+}
+
+/// The regions with what Intel graphics keeps outside of the device are part of the driver in C.
+fn is_intel_display(pdev: &pci::Device) -> bool {
+    pdev.vendor_id() == Vendor::INTEL
+        && pdev.pci_class().as_raw() >> 16 == vfio::pci_ids::PCI_BASE_CLASS_DISPLAY
 }
 
 /// The driver.
@@ -58,8 +161,16 @@ impl Driver for VfioPciRust {
     type Data = vf_token::Role;
     type Open = Option<vf_token::Claim>;
 
+    fn options() -> Options {
+        Options {
+            nointxmask: params::nointxmask(),
+            disable_vga: params::disable_vga(),
+            disable_idle_d3: params::disable_idle_d3(),
+        }
+    }
+
     fn init(pdev: &pci::Device<Core<'_>>) -> impl PinInit<Self::Data, Error> {
-        vf_token::Role::new(Function::of(pdev))
+        check_denylist(pdev).and_then(|()| vf_token::Role::new(Function::of(pdev)))
     }
 
     fn registered(dev: &Locked<'_, Self>) {
@@ -76,7 +187,15 @@ impl Driver for VfioPciRust {
 
     fn open_device<'a>(dev: Closed<'a, Self>) -> Result<(Enabled<'a, Self>, Self::Open)> {
         let claim = vf_token::claim(&dev)?;
-        Ok((dev.enable()?, claim))
+        let enabled = dev.enable()?;
+        if is_intel_display(enabled.pdev()) && enabled.may_log() {
+            dev_info!(
+                enabled.pdev(),
+                "Intel graphics: no regions for the OpRegion and the config space of the host and \
+                 LPC bridges; bind the device to vfio-pci if its user needs them\n"
+            );
+        }
+        Ok((enabled, claim))
     }
 
     fn device_feature(dev: &Device<Self>, flags: u32, arg: FeatureArg) -> Result {

@@ -39,14 +39,19 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Starts with `token` and no open VF.
-    pub(crate) const fn new(token: Uuid) -> Self {
+    /// Starts without a token, which only [`State::start`] gives it, and no open VF.
+    pub(crate) const fn new() -> Self {
         Self {
-            token,
+            token: Uuid::nil(),
             generation: Generation(1),
             claims: 0,
             retired: false,
         }
+    }
+
+    /// Lets `fill` write the first token, in the place where it stays.
+    pub(crate) fn start(&mut self, fill: impl FnOnce(&mut Uuid)) {
+        fill(&mut self.token);
     }
 
     /// The current token, for the second keeper alone.

@@ -38,6 +38,18 @@ use kernel::{
     }, //
 };
 
+/// What a driver decides for every device that it binds, and what does not change until the device
+/// is unbound. Everything is off by default.
+#[derive(Default)]
+pub(crate) struct Options {
+    /// Never mask INTx in the device.
+    pub(crate) nointxmask: bool,
+    /// Give no access to VGA resources.
+    pub(crate) disable_vga: bool,
+    /// Keep the device in D0 while nobody has it open.
+    pub(crate) disable_idle_d3: bool,
+}
+
 /// A PCI device bound to a VFIO driver: a `struct vfio_pci_core_device` with the driver's own data
 /// behind it.
 ///
@@ -75,6 +87,19 @@ impl<T: Driver> Device<T> {
         }
 
         let this = vdev.cast::<Self>();
+        let core = vdev.cast::<bindings::vfio_pci_core_device>();
+
+        if T::HAS_OPTIONS {
+            let options = T::options();
+            // SAFETY: `core` points to memory for a `struct vfio_pci_core_device` that is zeroed
+            // but for its start, and nobody else has access to it yet.
+            unsafe {
+                type Core = bindings::vfio_pci_core_device;
+                Core::set_nointxmask_raw(core, options.nointxmask);
+                Core::set_disable_vga_raw(core, options.disable_vga);
+                Core::set_disable_idle_d3_raw(core, options.disable_idle_d3);
+            }
+        }
 
         // SAFETY: `vdev` is the start of a zeroed `struct vfio_pci_core_device` with a PCI device.
         to_result(unsafe { bindings::vfio_pci_core_init_dev(vdev) })?;
@@ -82,7 +107,7 @@ impl<T: Driver> Device<T> {
         let init = || {
             // SAFETY: The function above has set `pdev` to a valid device, which is being probed.
             let pdev = unsafe {
-                &*(*this.cast::<bindings::vfio_pci_core_device>())
+                &*(*core)
                     .pdev
                     .cast::<pci::Device<kernel::device::Core<'_>>>()
             };
@@ -359,6 +384,14 @@ impl<T: Driver> Enabled<'_, T> {
         // SAFETY: The device is enabled, and its opening is not finished yet.
         unsafe { bindings::vfio_pci_core_finish_enable(self.0.as_raw()) };
         mem::forget(self);
+    }
+}
+
+impl<T: Driver> Deref for Enabled<'_, T> {
+    type Target = Device<T>;
+
+    fn deref(&self) -> &Device<T> {
+        self.0
     }
 }
 

@@ -11,6 +11,7 @@ use super::{
     Enabled,
     FeatureArg,
     Locked,
+    Options,
     Uuid, //
 };
 use core::marker::PhantomData;
@@ -37,7 +38,16 @@ pub(crate) trait Driver: Sized + 'static {
     /// closed.
     type Open: Send;
 
+    /// The options of a device that is being bound.
+    fn options() -> Options {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
     /// Makes the data of a device that is being bound.
+    ///
+    /// # Errors
+    ///
+    /// Any error keeps the device from being bound.
     fn init(pdev: &pci::Device<Core<'_>>) -> impl PinInit<Self::Data, Error>;
 
     /// Called after the device is registered and before it is unregistered, in this order:

@@ -1,12 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Module parameters that the `module!` macro cannot declare yet: those that
- * can be written in sysfs.
+ * Module parameters that the `module!` macro cannot declare yet: strings, and
+ * those that can be read or written in sysfs.
  */
 
 #include <linux/moduleparam.h>
 
 #include "params.h"
+
+char vfio_pci_rust_ids[VFIO_PCI_RUST_IDS_SIZE];
+module_param_string(ids, vfio_pci_rust_ids, sizeof(vfio_pci_rust_ids), 0);
+MODULE_PARM_DESC(ids,
+		 "Devices to take, as vendor:device[:subvendor[:subdevice[:class[:class_mask]]]] in hexadecimal, separated by commas");
+
+bool vfio_pci_rust_takeover;
+module_param_named(takeover, vfio_pci_rust_takeover, bool, 0444);
+MODULE_PARM_DESC(takeover,
+		 "Be the driver called vfio-pci, for programs that look for that name. vfio-pci must not be loaded (default: N)");
 
 bool vfio_pci_rust_enable_sriov;
 #ifdef CONFIG_PCI_IOV
@@ -14,3 +24,25 @@ module_param_named(enable_sriov, vfio_pci_rust_enable_sriov, bool, 0644);
 MODULE_PARM_DESC(enable_sriov,
 		 "Let sriov_numvfs create VFs of bound PFs. The user space driver of the PF must know how to serve them (default: N)");
 #endif
+
+bool vfio_pci_rust_nointxmask;
+module_param_named(nointxmask, vfio_pci_rust_nointxmask, bool, 0644);
+MODULE_PARM_DESC(nointxmask,
+		 "Mask INTx at the interrupt controller, not in the device, for devices that are bound from now on (default: N)");
+
+bool vfio_pci_rust_disable_vga;
+#ifdef CONFIG_VFIO_PCI_VGA
+module_param_named(disable_vga, vfio_pci_rust_disable_vga, bool, 0444);
+MODULE_PARM_DESC(disable_vga,
+		 "Give no access to the legacy resources of VGA devices (default: N)");
+#endif
+
+bool vfio_pci_rust_disable_idle_d3;
+module_param_named(disable_idle_d3, vfio_pci_rust_disable_idle_d3, bool, 0644);
+MODULE_PARM_DESC(disable_idle_d3,
+		 "Keep devices that nobody has open in D0, for devices that are bound from now on (default: N)");
+
+bool vfio_pci_rust_disable_denylist;
+module_param_named(disable_denylist, vfio_pci_rust_disable_denylist, bool, 0444);
+MODULE_PARM_DESC(disable_denylist,
+		 "Also take devices with which an untrusted user can harm the machine (default: N)");

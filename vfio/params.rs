@@ -5,11 +5,39 @@
 //! C source: `vfio/params.c`.
 
 use super::bindings;
+use core::ffi::CStr;
 
-/// Whether `sriov_numvfs` may create VFs, the parameter `enable_sriov`.
-#[inline]
-pub(crate) fn enable_sriov() -> bool {
-    // SAFETY: The variable exists as long as the module. The parameter code of the kernel is the
-    // only writer and stores a whole `bool`; a volatile read is what `READ_ONCE()` is in C.
-    unsafe { (&raw const bindings::vfio_pci_rust_enable_sriov).read_volatile() }
+macro_rules! bool_params {
+    ($($(#[$attr:meta])* $name:ident = $variable:ident;)*) => {$(
+        $(#[$attr])*
+        #[inline]
+        pub(crate) fn $name() -> bool {
+            // SAFETY: The variable exists as long as the module. The parameter code of the kernel
+            // is the only writer and stores a whole `bool`; a volatile read is what `READ_ONCE()`
+            // is in C.
+            unsafe { (&raw const bindings::$variable).read_volatile() }
+        }
+    )*};
+}
+
+bool_params! {
+    /// Whether the driver registers under the name of C's, the parameter `takeover`.
+    takeover = vfio_pci_rust_takeover;
+    /// Whether `sriov_numvfs` may create VFs, the parameter `enable_sriov`.
+    enable_sriov = vfio_pci_rust_enable_sriov;
+    /// Whether INTx is never masked in the device, the parameter `nointxmask`.
+    nointxmask = vfio_pci_rust_nointxmask;
+    /// Whether VGA resources are kept from users, the parameter `disable_vga`.
+    disable_vga = vfio_pci_rust_disable_vga;
+    /// Whether unused devices stay in D0, the parameter `disable_idle_d3`.
+    disable_idle_d3 = vfio_pci_rust_disable_idle_d3;
+    /// Whether devices on the denylist are taken, the parameter `disable_denylist`.
+    disable_denylist = vfio_pci_rust_disable_denylist;
+}
+
+/// The devices to take, the parameter `ids`.
+pub(crate) fn ids() -> &'static [u8] {
+    // SAFETY: The variable exists as long as the module. It is written once, before the module
+    // starts, since the parameter is not in sysfs; and `param_set_copystring()` ends it with a zero.
+    unsafe { CStr::from_ptr((&raw const bindings::vfio_pci_rust_ids).cast()) }.to_bytes()
 }

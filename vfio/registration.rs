@@ -12,6 +12,7 @@ use super::{
     driver::DriverVTable,
     Device,
     Driver,
+    Id,
     Locked, //
 };
 use core::{
@@ -53,17 +54,18 @@ pub(crate) struct Registration<T: Driver> {
 
 // SAFETY: A driver may be unregistered from another thread than the one that registered it.
 unsafe impl<T: Driver> Send for Registration<T> {}
-// SAFETY: There is nothing to do with a shared reference.
+// SAFETY: `add_id()`, all that a shared reference can do, takes the locks that it needs.
 unsafe impl<T: Driver> Sync for Registration<T> {}
 
 impl<T: Driver> Registration<T> {
-    /// Registers the driver under `name`.
+    /// Registers the driver under `name`. `module_name` is what `/sys/module` calls the module.
     ///
     /// # Errors
     ///
     /// Those of `pci_register_driver()`: `EBUSY` if there is a driver of that name.
     pub(crate) fn new(
         name: &'static CStr,
+        module_name: &'static CStr,
         module: &'static ThisModule,
     ) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
@@ -88,10 +90,31 @@ impl<T: Driver> Registration<T> {
                     kernel::bindings::__pci_register_driver(
                         slot,
                         module.as_ptr(),
-                        name.as_char_ptr(),
+                        module_name.as_char_ptr(),
                     )
                 })
             }),
+        })
+    }
+
+    /// Makes the driver take devices with these IDs, those that are there and that will come.
+    ///
+    /// # Errors
+    ///
+    /// Those of `pci_add_dynid()`, for example `ENOMEM`.
+    pub(crate) fn add_id(&self, id: &Id) -> Result {
+        // SAFETY: The driver is registered by the type invariant.
+        to_result(unsafe {
+            kernel::bindings::pci_add_dynid(
+                self.driver.get(),
+                id.vendor,
+                id.device,
+                id.subvendor,
+                id.subdevice,
+                id.class,
+                id.class_mask,
+                0,
+            )
         })
     }
 

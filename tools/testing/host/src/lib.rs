@@ -4,6 +4,9 @@
 
 #![allow(dead_code)]
 
+#[path = "../../../../denylist.rs"]
+mod denylist;
+
 #[path = "../../../../vfio_feature/request.rs"]
 mod request;
 
@@ -13,8 +16,18 @@ mod state;
 mod vfio;
 
 #[cfg(test)]
+mod id_tests;
+#[cfg(test)]
 mod interleaving_tests;
 #[cfg(test)]
 mod request_tests;
 #[cfg(test)]
 mod state_tests;
+
+/// The state of a PF whose first token is this.
+#[cfg(test)]
+fn state_with(token: vfio::Uuid) -> state::State {
+    let mut state = state::State::new();
+    state.start(|first| first.copy_from(&token));
+    state
+}

@@ -4,6 +4,7 @@
 //! a second, simpler model.
 
 use crate::state::{Generation, State};
+use crate::state_with;
 use crate::vfio::Uuid;
 use kernel::prelude::*;
 use proptest::prelude::*;
@@ -31,7 +32,7 @@ fn no(_: Option<&Uuid>) -> Result {
 
 #[test]
 fn set_needs_sriov() {
-    let mut state = State::new(uuid(1));
+    let mut state = state_with(uuid(1));
     assert_eq!(state.set(false, &uuid(2), yes), Err(ENODEV));
     assert!(state.match_vf(Some(&uuid(1))).is_ok());
     assert_eq!(state.set(true, &uuid(2), yes), Ok(()));
@@ -41,7 +42,7 @@ fn set_needs_sriov() {
 
 #[test]
 fn set_is_busy_while_a_vf_is_open() {
-    let mut state = State::new(uuid(1));
+    let mut state = state_with(uuid(1));
     let seen = state.match_vf(Some(&uuid(1))).unwrap();
     state.claim(seen).unwrap();
     state.claim(seen).unwrap();
@@ -55,7 +56,7 @@ fn set_is_busy_while_a_vf_is_open() {
 
 #[test]
 fn set_is_busy_while_a_vf_is_open_elsewhere() {
-    let mut state = State::new(uuid(1));
+    let mut state = state_with(uuid(1));
     assert_eq!(state.set(true, &uuid(2), no), Err(EBUSY));
     // The second keeper takes its own token again, even with open VFs.
     let knows = |token: Option<&Uuid>| match token {
@@ -73,7 +74,7 @@ fn changes_are_offered_before_they_are_made() {
         offers.borrow_mut().push(token.map(bytes));
         Ok(())
     };
-    let mut state = State::new(uuid(1));
+    let mut state = state_with(uuid(1));
     state.set(true, &uuid(2), keep).unwrap();
     state.open_pf(Some(&uuid(3)), keep).unwrap();
     state.open_pf(None, keep).unwrap();
@@ -87,7 +88,7 @@ fn changes_are_offered_before_they_are_made() {
 
 #[test]
 fn vf_needs_the_token() {
-    let state = State::new(uuid(1));
+    let state = state_with(uuid(1));
     assert_eq!(state.match_vf(None), Err(EACCES));
     assert_eq!(state.match_vf(Some(&uuid(2))), Err(EACCES));
     assert!(state.match_vf(Some(&uuid(1))).is_ok());
@@ -95,7 +96,7 @@ fn vf_needs_the_token() {
 
 #[test]
 fn every_bit_of_the_token_counts() {
-    let state = State::new(uuid(1));
+    let state = state_with(uuid(1));
     for bit in 0..128 {
         let mut other = bytes(&uuid(1));
         other[bit / 8] ^= 1 << (bit % 8);
@@ -107,7 +108,7 @@ fn every_bit_of_the_token_counts() {
 
 #[test]
 fn claim_needs_the_generation_that_matched() {
-    let mut state = State::new(uuid(1));
+    let mut state = state_with(uuid(1));
     assert_eq!(state.claim(Generation::NONE), Err(EACCES));
     let seen = state.match_vf(Some(&uuid(1))).unwrap();
     state.set(true, &uuid(2), yes).unwrap();
@@ -123,7 +124,7 @@ fn claim_needs_the_generation_that_matched() {
 
 #[test]
 fn pf_opens_freely_without_open_vfs_and_brings_its_token() {
-    let mut state = State::new(uuid(1));
+    let mut state = state_with(uuid(1));
     assert_eq!(state.open_pf(None, yes), Ok(()));
     assert!(state.match_vf(Some(&uuid(1))).is_ok());
     assert_eq!(state.open_pf(Some(&uuid(2)), yes), Ok(()));
@@ -132,7 +133,7 @@ fn pf_opens_freely_without_open_vfs_and_brings_its_token() {
 
 #[test]
 fn pf_needs_the_token_with_an_open_vf() {
-    let mut state = State::new(uuid(1));
+    let mut state = state_with(uuid(1));
     let seen = state.match_vf(Some(&uuid(1))).unwrap();
     state.claim(seen).unwrap();
     assert_eq!(state.open_pf(None, yes), Err(EACCES));
@@ -143,7 +144,7 @@ fn pf_needs_the_token_with_an_open_vf() {
 
 #[test]
 fn a_retired_token_is_gone() {
-    let mut state = State::new(uuid(1));
+    let mut state = state_with(uuid(1));
     state.retire();
     assert_eq!(bytes(state.token()), [0; 16]);
     assert_eq!(state.set(true, &uuid(2), yes), Err(ENODEV));
@@ -226,7 +227,7 @@ impl Model {
 
 /// Takes the steps on the state machine and on the model, and compares the answers.
 fn walk(steps: impl IntoIterator<Item = Step>) {
-    let mut state = State::new(uuid(1));
+    let mut state = state_with(uuid(1));
     let mut model = Model {
         token: 1,
         ..Model::default()

@@ -2,7 +2,11 @@
 
 //! The part of the safe room that needs no kernel.
 
+#[path = "../../../../vfio/id.rs"]
+mod id;
+
 #[path = "../../../../vfio/uuid.rs"]
 mod uuid;
 
+pub(crate) use self::id::Id;
 pub(crate) use self::uuid::Uuid;

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Patterns for the IDs of PCI devices, and their text.
+//!
+//! Depends on `core` alone, so that it compiles on the host too.
+
+/// A pattern for the IDs of PCI devices, as the file `new_id` of a driver takes it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Id {
+    pub(crate) vendor: u32,
+    pub(crate) device: u32,
+    pub(crate) subvendor: u32,
+    pub(crate) subdevice: u32,
+    pub(crate) class: u32,
+    pub(crate) class_mask: u32,
+}
+
+impl Id {
+    /// Stands for any subsystem, C's `PCI_ANY_ID`.
+    pub(crate) const ANY: u32 = u32::MAX;
+
+    /// Reads `vendor:device[:subvendor[:subdevice[:class[:class_mask]]]]`, in hexadecimal, and
+    /// returns nothing if vendor and device are not there.
+    ///
+    /// Like C's `sscanf()` it takes blanks and a `0x` before a number, keeps the last 32 bits of
+    /// one, and ignores what follows the last number that it understands.
+    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
+        let mut numbers = Numbers(Some(text));
+        Some(Self {
+            vendor: numbers.next()?,
+            device: numbers.next()?,
+            subvendor: numbers.next().unwrap_or(Self::ANY),
+            subdevice: numbers.next().unwrap_or(Self::ANY),
+            class: numbers.next().unwrap_or(0),
+            class_mask: numbers.next().unwrap_or(0),
+        })
+    }
+
+    /// The entries of a list, which commas separate, each with what [`Id::parse`] makes of it.
+    /// Empty ones do not count.
+    pub(crate) fn parse_list(list: &[u8]) -> impl Iterator<Item = (&[u8], Option<Self>)> {
+        list.split(|byte| *byte == b',')
+            .filter(|entry| !entry.is_empty())
+            .map(|entry| (entry, Self::parse(entry)))
+    }
+}
+
+/// The numbers of a text that are separated by colons; nothing is left after the first error.
+struct Numbers<'a>(Option<&'a [u8]>);
+
+impl Iterator for Numbers<'_> {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        let text = self.0.take()?.trim_ascii_start();
+        // C's digits may be missing behind the prefix.
+        let (text, mut value) = match text {
+            [b'0', b'x' | b'X', rest @ ..] => (rest, Some(0)),
+            _ => (text, None),
+        };
+
+        let mut rest = text;
+        while let [first, others @ ..] = rest {
+            let Some(digit) = char::from(*first).to_digit(16) else {
+                break;
+            };
+            value = Some((value.unwrap_or(0) << 4) | digit);
+            rest = others;
+        }
+        if let ([b':', others @ ..], Some(_)) = (rest, value) {
+            self.0 = Some(others);
+        }
+        value
+    }
+}
