@@ -74,7 +74,8 @@ pub(crate) struct Token {
 }
 
 impl Token {
-    fn new() -> impl PinInit<Self> {
+    /// A random token that nobody knows.
+    pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             state <- new_mutex!(State::new(), "vf_token"),
         })
@@ -82,6 +83,27 @@ impl Token {
             token.state.lock().start(Uuid::randomize);
             Ok(())
         })
+    }
+
+    /// [`State::set`] under the lock.
+    pub(crate) fn set(
+        &self,
+        sriov_enabled: bool,
+        new: &Uuid,
+        offer: impl Fn(Option<&Uuid>) -> Result,
+    ) -> Result {
+        self.state.lock().set(sriov_enabled, new, offer)
+    }
+
+    /// [`State::match_vf`] under the lock.
+    pub(crate) fn match_vf(&self, given: Option<&Uuid>) -> Result<Generation> {
+        self.state.lock().match_vf(given)
+    }
+
+    /// [`State::claim`] under the lock, until the returned value is dropped.
+    pub(crate) fn claim(self: &Arc<Self>, seen: Generation) -> Result<Claim> {
+        self.state.lock().claim(seen)?;
+        Ok(Claim(self.clone()))
     }
 }
 
@@ -115,11 +137,8 @@ fn of_pf(dev: &VfioDevice) -> Option<&Arc<Token>> {
 /// - `EBUSY` if one of its VFs is open, under whatever driver.
 /// - `ENOTTY` if the device is no PF.
 pub(crate) fn set(pf: &VfioDevice, new: &Uuid) -> Result {
-    let result = of_pf(pf)
-        .ok_or(ENOTTY)?
-        .state
-        .lock()
-        .set(pf.num_vfs() > 0, new, |t| pf.core_match_token_uuid(t));
+    let token = of_pf(pf).ok_or(ENOTTY)?;
+    let result = token.set(pf.num_vfs() > 0, new, |t| pf.core_match_token_uuid(t));
 
     if let Err(e) = result {
         if pf.may_log() {
@@ -209,7 +228,7 @@ fn match_vf(vf: &VfioDevice, seen: &Atomic<u64>, given: Option<&Uuid>) -> Result
             let Some(token) = of_pf(pf) else {
                 return Err(EINVAL);
             };
-            let result = token.state.lock().match_vf(given);
+            let result = token.match_vf(given);
             match result {
                 Ok(generation) => seen.store(generation.to_raw(), Relaxed),
                 Err(_) if vf.may_log() => dev_info!(
@@ -259,11 +278,8 @@ pub(crate) fn claim(dev: &VfioDevice) -> Result<Option<Claim>> {
         return Ok(None);
     };
 
-    let result = token
-        .state
-        .lock()
-        .claim(Generation::from_raw(seen.load(Relaxed)));
-    if result == Err(EACCES) && dev.may_log() {
+    let result = token.claim(Generation::from_raw(seen.load(Relaxed)));
+    if matches!(result, Err(EACCES)) && dev.may_log() {
         dev_info!(
             dev.pdev(),
             "VF token changed while the device was being opened: ask the user of PF {} for the \
@@ -271,5 +287,5 @@ pub(crate) fn claim(dev: &VfioDevice) -> Result<Option<Claim>> {
             pf.name()
         );
     }
-    result.map(|()| Some(Claim(token.clone())))
+    result.map(Some)
 }

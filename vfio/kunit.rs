@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! User memory for KUnit tests.
+//! Memory for KUnit tests: a user's, and that of what was dropped.
 //!
 //! C header: [`include/kunit/test.h`](srctree/include/kunit/test.h)
 
 use super::bindings as vfio;
-use core::ptr;
+use core::{
+    mem::{
+        size_of,
+        MaybeUninit, //
+    },
+    ptr, //
+};
 use kernel::{
     bindings,
     page::PAGE_SIZE,
@@ -74,4 +80,31 @@ impl UserPage {
             .reader()
             .read_slice(bytes)
     }
+}
+
+/// Makes a value, uses it, drops it, and returns the bytes that it leaves behind in its memory.
+pub(crate) fn bytes_after_drop<T, E>(
+    init: impl PinInit<T, E>,
+    act: impl FnOnce(&T),
+) -> Result<KVec<u8>>
+where
+    Error: From<E>,
+{
+    // Zeroes, so that bytes between the fields are initialised, too.
+    let mut memory = KBox::new(MaybeUninit::<T>::zeroed(), GFP_KERNEL)?;
+    let value = memory.as_mut_ptr();
+
+    // SAFETY: `value` is valid for writes, and the box does not move until the value is dropped.
+    unsafe { pin_init::raw_try_init(value, init) }?;
+    // SAFETY: The value has been initialised.
+    act(unsafe { &*value });
+    // SAFETY: The value is initialised, and nobody uses it after this.
+    unsafe { value.drop_in_place() };
+
+    let mut bytes = KVec::with_capacity(size_of::<T>(), GFP_KERNEL)?;
+    for i in 0..size_of::<T>() {
+        // SAFETY: The byte is inside of the box's memory, all of which has been written to.
+        bytes.push(unsafe { value.cast::<u8>().add(i).read_volatile() }, GFP_KERNEL)?;
+    }
+    Ok(bytes)
 }

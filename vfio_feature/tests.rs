@@ -1,15 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Tests of tables of features, with made-up features on a toy device and real user memory.
+//! Tests of tables of features, with made-up features on a toy device and real user memory; and of
+//! the VF token behind such a table.
 
 use super::table::feature_table;
-use crate::vfio::{
-    kunit::UserPage,
-    FeatureArg, //
+use crate::{
+    vf_token::Token,
+    vfio::{
+        kunit::{
+            bytes_after_drop,
+            UserPage, //
+        },
+        FeatureArg,
+        Uuid, //
+    }, //
 };
 use core::cell::Cell;
 use kernel::{
     prelude::*,
+    sync::Arc,
+    transmute::FromBytes,
     uaccess::UserPtr, //
 };
 
@@ -83,6 +93,50 @@ feature_table! {
     CLOCK => get: u64 = get_time;
     HORN => set: u32 = play_tune where has_horn;
     MAGIC => core;
+}
+
+/// A PF with the driver's own token, whose surroundings a test decides.
+struct Pf {
+    token: Arc<Token>,
+    sriov_enabled: Cell<bool>,
+    vf_open_elsewhere: Cell<bool>,
+}
+
+const OLD: [u8; 16] = *b"the old VF token";
+const NEW: [u8; 16] = *b"the new VF token";
+
+impl Pf {
+    /// With SR-IOV enabled, no VF open, and the old token.
+    fn new() -> Result<Self> {
+        let pf = Self {
+            token: Arc::pin_init(Token::new(), GFP_KERNEL)?,
+            sriov_enabled: Cell::new(true),
+            vf_open_elsewhere: Cell::new(false),
+        };
+        set_token(&pf, Uuid::from_bytes(&OLD).ok_or(EINVAL)?)?;
+        Ok(pf)
+    }
+
+    fn has(&self, token: &[u8; 16]) -> bool {
+        self.token.match_vf(Uuid::from_bytes(token)).is_ok()
+    }
+}
+
+fn set_token(pf: &Pf, new: &Uuid) -> Result {
+    pf.token.set(pf.sriov_enabled.get(), new, |_| {
+        if pf.vf_open_elsewhere.get() {
+            Err(EACCES)
+        } else {
+            Ok(())
+        }
+    })
+}
+
+feature_table! {
+    /// Answers for the PF.
+    fn answer_pf(pf: &Pf);
+
+    LAMP => set: Uuid = set_token;
 }
 
 /// A call without data.
@@ -240,5 +294,75 @@ mod tests {
             assert!(toy.core_flags.get() == flags);
         }
         assert!(ask(&toy, GET | SET | MAGIC, 3) == Err(EINVAL));
+    }
+    #[test]
+    fn a_refused_set_leaves_the_token() -> Result {
+        let pf = Pf::new()?;
+        let page = UserPage::new()?;
+        let refused = |flags, there: usize, size, errno| -> Result {
+            page.fill_last(&NEW[..there])?;
+            let arg = FeatureArg::new(page.last(there), size);
+            assert!(answer_pf(&pf, flags, arg) == Err(errno));
+            assert!(pf.has(&OLD) && !pf.has(&NEW));
+            Ok(())
+        };
+
+        for bit in 19..32 {
+            refused(1 << bit | SET | LAMP, 16, 16, EINVAL)?;
+        }
+        refused(GET | SET | LAMP, 16, 16, EINVAL)?;
+        refused(SET | NOTHING, 16, 16, ENOTTY)?;
+        refused(GET | LAMP, 16, 16, EINVAL)?;
+        refused(LAMP, 16, 16, EINVAL)?;
+        for size in 0..16 {
+            refused(SET | LAMP, 16, size, EINVAL)?;
+            // As many bytes are there, and no more.
+            refused(SET | LAMP, size, 16, EFAULT)?;
+        }
+
+        pf.sriov_enabled.set(false);
+        refused(SET | LAMP, 16, 16, ENODEV)?;
+        pf.sriov_enabled.set(true);
+        pf.vf_open_elsewhere.set(true);
+        refused(SET | LAMP, 16, 16, EBUSY)?;
+        pf.vf_open_elsewhere.set(false);
+        let claim = pf.token.claim(pf.token.match_vf(Uuid::from_bytes(&OLD))?)?;
+        refused(SET | LAMP, 16, 16, EBUSY)?;
+        drop(claim);
+
+        // PROBE is none of them, and changes nothing, either.
+        assert!(answer_pf(&pf, PROBE | SET | LAMP, FeatureArg::new(page.last(16), 16)) == Ok(()));
+        assert!(pf.has(&OLD));
+        assert!(answer_pf(&pf, SET | LAMP, FeatureArg::new(page.last(16), 16)) == Ok(()));
+        assert!(pf.has(&NEW) && !pf.has(&OLD));
+        Ok(())
+    }
+
+    #[test]
+    fn a_claim_is_for_the_token_of_its_time() -> Result {
+        let pf = Pf::new()?;
+        let seen = pf.token.match_vf(Uuid::from_bytes(&OLD))?;
+        set_token(&pf, Uuid::from_bytes(&NEW).ok_or(EINVAL)?)?;
+        assert!(matches!(pf.token.claim(seen), Err(EACCES)));
+        // Not even if the value comes back.
+        set_token(&pf, Uuid::from_bytes(&OLD).ok_or(EINVAL)?)?;
+        assert!(matches!(pf.token.claim(seen), Err(EACCES)));
+        Ok(())
+    }
+
+    #[test]
+    fn a_dropped_token_leaves_no_bytes() -> Result {
+        let mut was_there = false;
+        let bytes = bytes_after_drop(Token::new(), |token| {
+            let new = Uuid::from_bytes(&NEW);
+            was_there = new.is_some_and(|new| token.set(true, new, |_| Ok(())).is_ok())
+                && token.match_vf(new).is_ok();
+        })?;
+        assert!(was_there);
+        // Any four bytes of it would be a leak.
+        for part in NEW.windows(4) {
+            assert!(!bytes.windows(4).any(|window| window == part));
+        }
+        Ok(())
     }
 }

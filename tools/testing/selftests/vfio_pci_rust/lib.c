@@ -171,6 +171,26 @@ const char *setup_plain(const char **bdf)
 	return NULL;
 }
 
+static bool is_vga(const char *bdf)
+{
+	char text[16];
+
+	return read_sysfs(text, sizeof(text), PCI "/devices/%s/class", bdf) > 0 &&
+	       !strcmp(text, "0x030000");
+}
+
+const char *setup_vga(const char **bdf)
+{
+	static char address[BDF_LEN];
+	const char *found = find_device(is_vga);
+
+	if (!found)
+		return "there is no VGA device";
+	snprintf(address, sizeof(address), "%s", found);
+	*bdf = address;
+	return NULL;
+}
+
 const char *setup_c_driver(void)
 {
 	return system("modprobe -q vfio-pci") ? "there is no module vfio-pci" : NULL;
@@ -281,10 +301,14 @@ static __attribute__((constructor)) void restore_pf_at_exit(void)
 	atexit(restore_pf);
 }
 
+int set_parameter(const char *driver, const char *name, const char *value)
+{
+	return write_sysfs(value, "/sys/module/%s/parameters/%s", module_of(driver), name);
+}
+
 int set_enable_sriov(const char *driver, bool on)
 {
-	return write_sysfs(on ? "1" : "0", "/sys/module/%s/parameters/enable_sriov",
-			   module_of(driver));
+	return set_parameter(driver, "enable_sriov", on ? "1" : "0");
 }
 
 void device_name(char name[128], const char *bdf, const uint8_t *token)

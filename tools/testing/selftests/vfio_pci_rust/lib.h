@@ -57,6 +57,9 @@ const char *setup_pf(const char **pf);
 /* Finds a device without SR-IOV that no program needs. */
 const char *setup_plain(const char **bdf);
 
+/* Finds a VGA device, which is taken from its driver. */
+const char *setup_vga(const char **bdf);
+
 /* Loads vfio-pci. */
 const char *setup_c_driver(void);
 
@@ -80,6 +83,7 @@ bool is_bound(const char *bdf, const char *driver);
 int ensure_pf(const char *pf, const char *driver, int count);
 
 int set_numvfs(const char *pf, int count);
+int set_parameter(const char *driver, const char *name, const char *value);
 int set_enable_sriov(const char *driver, bool on);
 
 /* Writes @text to /sys/bus/pci/@file, with BDFs and such filled in by printf. */

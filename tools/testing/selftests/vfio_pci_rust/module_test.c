@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Loading the module: its parameters beside those of vfio-pci, and standing in
+ * for vfio-pci.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+#include "../kselftest_harness.h"
+#include "lib.h"
+
+__printf(1, 2) static int run(const char *format, ...)
+{
+	char command[512];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(command, sizeof(command), format, args);
+	va_end(args);
+	return system(command) ? -1 : 0;
+}
+
+static int unload(const char *driver)
+{
+	return run("modprobe -q -r %s", module_of(driver));
+}
+
+static int load(const char *driver, const char *parameters)
+{
+	return run("modprobe %s %s 2>/dev/null", module_of(driver), parameters);
+}
+
+static bool is_loaded(const char *driver)
+{
+	char state[16];
+
+	return read_sysfs(state, sizeof(state), "/sys/module/%s/initstate",
+			  module_of(driver)) > 0;
+}
+
+/* Neither driver is loaded, and the PF is free for whoever wants it. */
+static const char *start(const char **pf)
+{
+	const char *problem = setup_pf(pf);
+
+	if (!problem)
+		problem = setup_c_driver();
+	if (problem)
+		return problem;
+	if (!is_loaded(DRIVER) || !is_loaded(C_DRIVER))
+		return "a driver is built in";
+	if (bind_driver(*pf, NULL) || unload(DRIVER) || unload(C_DRIVER))
+		return "a driver is in use";
+	return NULL;
+}
+
+/* What the other test programs start from. */
+static void end(const char *pf)
+{
+	bind_driver(pf, NULL);
+	unload(DRIVER);
+	unload(C_DRIVER);
+	load(DRIVER, "");
+}
+
+FIXTURE(parameters) {
+	const char *pf;
+	int log;
+};
+
+FIXTURE_VARIANT(parameters) {
+	const char *driver;
+};
+
+FIXTURE_VARIANT_ADD(parameters, rust) { .driver = DRIVER };
+FIXTURE_VARIANT_ADD(parameters, c) { .driver = C_DRIVER };
+
+FIXTURE_SETUP(parameters)
+{
+	const char *problem = start(&self->pf);
+
+	if (problem)
+		SKIP(return, "%s", problem);
+	self->log = open_log();
+	ASSERT_LE(0, self->log);
+}
+
+FIXTURE_TEARDOWN(parameters)
+{
+	close(self->log);
+	end(self->pf);
+}
+
+TEST_F(parameters, ids_names_the_devices_to_take)
+{
+	static const char * const bad[] = { "invalid id string \"nonsense\"", NULL };
+	static const char * const half[] = { "invalid id string \"8086:\"", NULL };
+	static const char * const other[] = {
+		"add [1234:5678[0001:0002]] class 0x020000/00ffff00", NULL
+	};
+	char vendor[16], device[16], ids[256], line[128];
+	const char * const added[] = { line, NULL };
+
+	ASSERT_LT(0, read_sysfs(vendor, sizeof(vendor),
+				"/sys/bus/pci/devices/%s/vendor", self->pf));
+	ASSERT_LT(0, read_sysfs(device, sizeof(device),
+				"/sys/bus/pci/devices/%s/device", self->pf));
+	snprintf(ids, sizeof(ids),
+		 "ids=nonsense,,8086:,1234:5678:1:2:20000:ffff00,%s:%s", vendor, device);
+	snprintf(line, sizeof(line), "add [%s:%s[ffffffff:ffffffff]] class 0x000000/00000000",
+		 vendor + 2, device + 2);
+
+	ASSERT_EQ(0, load(variant->driver, ids));
+	EXPECT_TRUE(is_bound(self->pf, variant->driver));
+	EXPECT_TRUE(log_has(self->log, bad));
+	EXPECT_TRUE(log_has(self->log, half));
+	EXPECT_TRUE(log_has(self->log, other));
+	EXPECT_TRUE(log_has(self->log, added));
+}
+
+TEST_F(parameters, disable_denylist_is_told)
+{
+	static const char * const words[] = { "device denylist disabled", NULL };
+
+	ASSERT_EQ(0, load(variant->driver, "disable_denylist=1"));
+	EXPECT_TRUE(log_has(self->log, words));
+}
+
+/* The size of the region of legacy VGA resources, or -errno. */
+static int vga_region(const char *bdf)
+{
+	struct vfio_region_info region = {
+		.argsz = sizeof(region),
+		.index = VFIO_PCI_VGA_REGION_INDEX,
+	};
+	struct device device;
+	int ret;
+
+	ret = open_device(&device, bdf, PATH_CDEV, NULL);
+	if (!ret)
+		ret = ioctl(device.fd, VFIO_DEVICE_GET_REGION_INFO, &region) ? -errno : region.size;
+	close_device(&device);
+	return ret;
+}
+
+TEST_F(parameters, disable_vga_hides_legacy_resources)
+{
+	const char *vga, *problem = setup_vga(&vga);
+
+	if (problem)
+		SKIP(return, "%s", problem);
+	ASSERT_EQ(0, load(variant->driver, ""));
+	ASSERT_EQ(0, bind_driver(vga, variant->driver));
+	EXPECT_EQ(0xc0000, vga_region(vga));
+
+	ASSERT_EQ(0, bind_driver(vga, NULL));
+	ASSERT_EQ(0, unload(variant->driver));
+	ASSERT_EQ(0, load(variant->driver, "disable_vga=1"));
+	ASSERT_EQ(0, bind_driver(vga, variant->driver));
+	EXPECT_EQ(-EINVAL, vga_region(vga));
+	EXPECT_EQ(0, bind_driver(vga, NULL));
+}
+
+/* The permissions of a parameter in sysfs, 0 if it is not there. */
+static int mode_of(const char *driver, const char *parameter)
+{
+	struct stat status;
+	char path[256];
+
+	snprintf(path, sizeof(path), "/sys/module/%s/parameters/%s", module_of(driver),
+		 parameter);
+	return stat(path, &status) ? 0 : status.st_mode & 0777;
+}
+
+TEST_F(parameters, are_in_sysfs)
+{
+	ASSERT_EQ(0, load(variant->driver, ""));
+	EXPECT_EQ(0, mode_of(variant->driver, "ids"));
+	EXPECT_EQ(0644, mode_of(variant->driver, "nointxmask"));
+	EXPECT_EQ(0444, mode_of(variant->driver, "disable_vga"));
+	EXPECT_EQ(0644, mode_of(variant->driver, "disable_idle_d3"));
+	EXPECT_EQ(0644, mode_of(variant->driver, "enable_sriov"));
+	EXPECT_EQ(0444, mode_of(variant->driver, "disable_denylist"));
+}
+
+FIXTURE(takeover) {
+	const char *pf;
+	struct device device;
+};
+
+FIXTURE_SETUP(takeover)
+{
+	const char *problem = start(&self->pf);
+
+	self->device = (struct device)DEVICE_CLOSED;
+	if (problem)
+		SKIP(return, "%s", problem);
+}
+
+FIXTURE_TEARDOWN(takeover)
+{
+	close_device(&self->device);
+	end(self->pf);
+}
+
+TEST_F(takeover, stands_in_for_vfio_pci)
+{
+	char vf[BDF_LEN], text[32];
+
+	ASSERT_EQ(0, load(DRIVER, "takeover=1 enable_sriov=1"));
+	ASSERT_EQ(0, bind_driver(self->pf, C_DRIVER));
+	ASSERT_EQ(0, set_numvfs(self->pf, 1));
+	ASSERT_EQ(0, vf_bdf(self->pf, 0, vf));
+	EXPECT_TRUE(is_bound(vf, C_DRIVER));
+	ASSERT_LT(0, read_sysfs(text, sizeof(text),
+				"/sys/bus/pci/devices/%s/driver_override", vf));
+	EXPECT_STREQ(C_DRIVER, text);
+
+	ASSERT_EQ(0, open_device(&self->device, self->pf, PATH_CDEV, token_a));
+	EXPECT_EQ(-EACCES, try_open(vf, PATH_CDEV, token_b));
+	EXPECT_EQ(0, try_open(vf, PATH_CDEV, token_a));
+	/* vfio-pci would take it. */
+	ASSERT_EQ(0, set_numvfs(self->pf, 0));
+	EXPECT_EQ(-ENODEV, set_token(self->device.fd, token_b));
+}
+
+TEST_F(takeover, is_refused_while_vfio_pci_is_there)
+{
+	static const char * const words[] = { "vfio_pci_rust:", "modprobe -r vfio-pci", NULL };
+	int log = open_log();
+
+	ASSERT_LE(0, log);
+	ASSERT_EQ(0, load(C_DRIVER, ""));
+	ASSERT_EQ(0, bind_driver(self->pf, C_DRIVER));
+	EXPECT_NE(0, load(DRIVER, "takeover=1"));
+	EXPECT_FALSE(is_loaded(DRIVER));
+	EXPECT_TRUE(log_has(log, words));
+	EXPECT_TRUE(is_bound(self->pf, C_DRIVER));
+	EXPECT_EQ(0, try_open(self->pf, PATH_CDEV, NULL));
+	/* Under its own name there is room for both. */
+	EXPECT_EQ(0, load(DRIVER, ""));
+	close(log);
+}
+
+TEST_F(takeover, keeps_vfio_pci_out)
+{
+	ASSERT_EQ(0, load(DRIVER, "takeover=1"));
+	ASSERT_EQ(0, bind_driver(self->pf, C_DRIVER));
+	EXPECT_NE(0, load(C_DRIVER, ""));
+	EXPECT_FALSE(is_loaded(C_DRIVER));
+	EXPECT_TRUE(is_bound(self->pf, C_DRIVER));
+	EXPECT_EQ(0, try_open(self->pf, PATH_CDEV, NULL));
+}
+
+TEST_F(takeover, no_device_loads_the_module_by_itself)
+{
+	/* vfio-pci has an alias for each device, which programs look up. */
+	EXPECT_EQ(0, run("modinfo -F alias vfio_pci | grep -q vfio_pci:"));
+	EXPECT_EQ(0, run("! modinfo -F alias vfio_pci_rust | grep -q pci:"));
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What is left of a token that is no longer used: all of the kernel's memory is
+ * searched for it, by /proc/kcore.
+ *
+ * For the search to find nothing of its own, the token is never whole in this
+ * program's memory, except in the buffer of the call that sets it.
+ */
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/ioctl.h>
+#include <sys/random.h>
+
+#include "../kselftest_harness.h"
+#include "lib.h"
+
+#define CHUNK (1 << 20)
+
+/* For all of the memory, read twice, on an emulated machine. */
+#define SECONDS 300
+
+/* The token is what these are by exclusive or. */
+static uint8_t half[2][UUID_LEN];
+
+static volatile uint8_t buffer[sizeof(struct vfio_device_feature) + UUID_LEN]
+	__attribute__((aligned(8)));
+
+static int make_secret(void)
+{
+	return getrandom(half, sizeof(half), 0) == sizeof(half) ? 0 : -EIO;
+}
+
+static int set_secret(int fd)
+{
+	struct vfio_device_feature *feature = (void *)buffer;
+	size_t i;
+	int ret;
+
+	feature->argsz = sizeof(buffer);
+	feature->flags = VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_PCI_VF_TOKEN;
+	for (i = 0; i < UUID_LEN; i++)
+		buffer[sizeof(*feature) + i] = half[0][i] ^ half[1][i];
+	ret = ioctl(fd, VFIO_DEVICE_FEATURE, feature) ? -errno : 0;
+	for (i = 0; i < sizeof(buffer); i++)
+		buffer[i] = 0;
+	return ret;
+}
+
+static bool is_secret(const uint8_t *bytes)
+{
+	size_t i;
+
+	for (i = 0; i < UUID_LEN; i++) {
+		if (bytes[i] != (half[0][i] ^ half[1][i]))
+			return false;
+	}
+	return true;
+}
+
+static int count_in(const uint8_t *bytes, size_t size)
+{
+	const uint8_t *at = bytes, *end = bytes + size;
+	int found = 0;
+
+	while (end - at >= UUID_LEN) {
+		at = memchr(at, half[0][0] ^ half[1][0], end - at - UUID_LEN + 1);
+		if (!at)
+			break;
+		found += is_secret(at++);
+	}
+	return found;
+}
+
+/*
+ * How often the token is in memory, or -errno. Reads with an overlap, for it may
+ * be at any address; no chunk stays in the buffer.
+ */
+static int count_in_memory(void)
+{
+	static uint8_t chunk[CHUNK];
+	Elf64_Phdr part;
+	Elf64_Ehdr head;
+	int found = 0;
+	int fd, i;
+
+	fd = open("/proc/kcore", O_RDONLY);
+	if (fd < 0)
+		return -errno;
+	if (pread(fd, &head, sizeof(head), 0) != sizeof(head))
+		found = -EIO;
+	for (i = 0; found >= 0 && i < head.e_phnum; i++) {
+		Elf64_Off done = 0;
+		ssize_t len;
+
+		if (pread(fd, &part, sizeof(part), head.e_phoff + i * sizeof(part)) !=
+		    sizeof(part)) {
+			found = -EIO;
+			break;
+		}
+		/* Memory has a physical address; what is mapped elsewhere does not. */
+		if (part.p_type != PT_LOAD || part.p_paddr == (Elf64_Addr)-1)
+			continue;
+		while (done + UUID_LEN < part.p_filesz) {
+			size_t size = part.p_filesz - done;
+
+			len = pread(fd, chunk, size < CHUNK ? size : CHUNK,
+				    part.p_offset + done);
+			if (len < UUID_LEN)
+				break;
+			found += count_in(chunk, len);
+			done += len - UUID_LEN + 1;
+		}
+	}
+	explicit_bzero(chunk, sizeof(chunk));
+	close(fd);
+	return found;
+}
+
+FIXTURE(secret) {
+	const char *pf;
+	struct device device;
+};
+
+/* An open PF with a token that the search finds. */
+FIXTURE_SETUP(secret)
+{
+	const char *problem = setup_pf(&self->pf);
+
+	self->device = (struct device)DEVICE_CLOSED;
+	if (problem)
+		SKIP(return, "%s", problem);
+	if (access("/proc/kcore", R_OK))
+		SKIP(return, "the kernel has no /proc/kcore");
+	ASSERT_EQ(0, ensure_pf(self->pf, DRIVER, 1));
+	ASSERT_EQ(0, open_device(&self->device, self->pf, PATH_CDEV, NULL));
+	ASSERT_EQ(0, make_secret());
+	ASSERT_EQ(0, set_secret(self->device.fd));
+	/* The driver's, and the core's for VFs under other drivers. */
+	ASSERT_LE(2, count_in_memory());
+}
+
+FIXTURE_TEARDOWN(secret)
+{
+	close_device(&self->device);
+}
+
+TEST_F_TIMEOUT(secret, a_token_that_was_replaced_is_nowhere, SECONDS)
+{
+	ASSERT_EQ(0, set_token(self->device.fd, token_a));
+	EXPECT_EQ(0, count_in_memory());
+}
+
+TEST_F_TIMEOUT(secret, the_token_of_an_unbound_pf_is_nowhere, SECONDS)
+{
+	close_device(&self->device);
+	ASSERT_EQ(0, bind_driver(self->pf, NULL));
+	EXPECT_EQ(0, count_in_memory());
+}
+
+TEST_F_TIMEOUT(secret, a_refused_token_is_nowhere, SECONDS)
+{
+	/* One that has not been anywhere. */
+	ASSERT_EQ(0, make_secret());
+	ASSERT_EQ(0, set_numvfs(self->pf, 0));
+	ASSERT_EQ(-ENODEV, set_secret(self->device.fd));
+	EXPECT_EQ(0, count_in_memory());
+}
+
+TEST_HARNESS_MAIN
