@@ -325,16 +325,26 @@ void device_name(char name[128], const char *bdf, const uint8_t *token)
 				token[i]);
 }
 
-static int prepare_group(struct device *device, const char *bdf)
+int group_node(const char *bdf, char path[PATH_MAX])
 {
-	char group[NAME_MAX + 1], path[PATH_MAX];
+	char group[NAME_MAX + 1];
 	int ret;
 
 	ret = last_of_link(group, PCI "/devices/%s/iommu_group", bdf);
+	if (!ret)
+		snprintf(path, PATH_MAX, "/dev/vfio/%s", group);
+	return ret;
+}
+
+static int prepare_group(struct device *device, const char *bdf)
+{
+	char path[PATH_MAX];
+	int ret;
+
+	ret = group_node(bdf, path);
 	if (ret)
 		return ret;
 
-	snprintf(path, sizeof(path), "/dev/vfio/%s", group);
 	device->iommu = open("/dev/vfio/vfio", O_RDWR);
 	device->group = open(path, O_RDWR);
 	if (device->iommu < 0 || device->group < 0)

@@ -9,6 +9,7 @@
 #ifndef SELFTEST_VFIO_PCI_RUST_LIB_H
 #define SELFTEST_VFIO_PCI_RUST_LIB_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -91,6 +92,9 @@ __printf(2, 3) int write_sysfs(const char *text, const char *path_format, ...);
 
 /* Reads a file below /sys, without the newline. Returns its length or -errno. */
 __printf(3, 4) int read_sysfs(char *text, size_t size, const char *path_format, ...);
+
+/* The file of a device's group in /dev. */
+int group_node(const char *bdf, char path[PATH_MAX]);
 
 /* The name by which a device is opened through its group. */
 void device_name(char name[128], const char *bdf, const uint8_t *token);

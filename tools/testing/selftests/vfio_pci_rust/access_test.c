@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Who may do what: a user without rights, with a device's node, with a token.
+ */
+#include <errno.h>
+#include <grp.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "../kselftest_harness.h"
+#include "lib.h"
+
+#define NOBODY 65534
+
+FIXTURE(access) {
+	const char *pf;
+	char vf[BDF_LEN];
+	struct device pf_device;
+	struct device vf_device;
+};
+
+/* An open PF with two VFs, and token_a. */
+FIXTURE_SETUP(access)
+{
+	const char *problem = setup_pf(&self->pf);
+
+	self->pf_device = (struct device)DEVICE_CLOSED;
+	self->vf_device = (struct device)DEVICE_CLOSED;
+	if (problem)
+		SKIP(return, "%s", problem);
+	/* New device nodes, with the rights that the kernel gives them. */
+	ASSERT_EQ(0, bind_driver(self->pf, NULL));
+	ASSERT_EQ(0, ensure_pf(self->pf, DRIVER, 2));
+	ASSERT_EQ(0, open_device(&self->pf_device, self->pf, PATH_GROUP, NULL));
+	ASSERT_EQ(0, vf_bdf(self->pf, 0, self->vf));
+	ASSERT_EQ(0, set_token(self->pf_device.fd, token_a));
+}
+
+FIXTURE_TEARDOWN(access)
+{
+	close_device(&self->vf_device);
+	close_device(&self->pf_device);
+}
+
+/* What a user gets who opens a device and acts on it. */
+struct attempt {
+	const char *bdf;
+	const uint8_t *token;
+	int (*act)(int fd);
+};
+
+enum refusal { AT_NODE = 1000, AT_TOKEN = 2000 };
+
+/* The errno of the action, that of opening and where it was refused, or 0. */
+static int try_it(const struct attempt *attempt, enum path path)
+{
+	struct device device;
+	int ret;
+
+	ret = prepare_device(&device, attempt->bdf, path);
+	if (ret)
+		return AT_NODE - ret;
+	ret = present_token(&device, attempt->bdf, path, attempt->token);
+	if (ret)
+		ret = AT_TOKEN - ret;
+	else if (attempt->act)
+		ret = -attempt->act(device.fd);
+	close_device(&device);
+	return ret;
+}
+
+/* The same as somebody without rights; -1 if that cannot be done. */
+static int try_as_nobody(const struct attempt *attempt, enum path path)
+{
+	int result = -1;
+	int pipe_fds[2];
+	pid_t pid;
+
+	if (pipe(pipe_fds))
+		return -1;
+	pid = fork();
+	if (!pid) {
+		if (!setgroups(0, NULL) && !setgid(NOBODY) && !setuid(NOBODY))
+			result = try_it(attempt, path);
+		_exit(write(pipe_fds[1], &result, sizeof(result)) != sizeof(result));
+	}
+	close(pipe_fds[1]);
+	if (read(pipe_fds[0], &result, sizeof(result)) != sizeof(result))
+		result = -1;
+	close(pipe_fds[0]);
+	waitpid(pid, NULL, 0);
+	return result;
+}
+
+/* Makes the group of a device nobody's. */
+static int give_to_nobody(const char *bdf)
+{
+	char path[PATH_MAX];
+	int ret = group_node(bdf, path);
+
+	return ret ? ret : chown(path, NOBODY, NOBODY);
+}
+
+static int set_token_b(int fd)
+{
+	return set_token(fd, token_b);
+}
+
+TEST_F(access, a_token_does_not_stand_in_for_the_node)
+{
+	struct attempt vf = { .bdf = self->vf, .token = token_a };
+
+	EXPECT_EQ(AT_NODE + EACCES, try_as_nobody(&vf, PATH_GROUP));
+	EXPECT_EQ(AT_NODE + EACCES, try_as_nobody(&vf, PATH_CDEV));
+}
+
+TEST_F(access, the_node_does_not_stand_in_for_a_token)
+{
+	struct attempt without = { .bdf = self->vf };
+	struct attempt wrong = { .bdf = self->vf, .token = token_b };
+	struct attempt right = { .bdf = self->vf, .token = token_a };
+
+	ASSERT_EQ(0, give_to_nobody(self->vf));
+	EXPECT_EQ(AT_TOKEN + EACCES, try_as_nobody(&without, PATH_GROUP));
+	EXPECT_EQ(AT_TOKEN + EACCES, try_as_nobody(&wrong, PATH_GROUP));
+	EXPECT_EQ(0, try_as_nobody(&right, PATH_GROUP));
+	/* Root needs it, too. */
+	EXPECT_EQ(AT_TOKEN + EACCES, try_it(&without, PATH_GROUP));
+}
+
+TEST_F(access, the_user_of_a_vf_has_nothing_else)
+{
+	struct attempt set = { .bdf = self->vf, .token = token_a, .act = set_token_b };
+	struct attempt pf = { .bdf = self->pf, .token = token_a };
+	char other[BDF_LEN];
+	struct attempt other_vf = { .bdf = other, .token = token_a };
+
+	ASSERT_EQ(0, vf_bdf(self->pf, 1, other));
+	ASSERT_EQ(0, give_to_nobody(self->vf));
+	EXPECT_EQ(ENOTTY, try_as_nobody(&set, PATH_GROUP));
+	EXPECT_EQ(AT_NODE + EACCES, try_as_nobody(&pf, PATH_GROUP));
+	EXPECT_EQ(AT_NODE + EACCES, try_as_nobody(&other_vf, PATH_GROUP));
+}
+
+TEST_F(access, the_next_user_of_the_pf_does_not_get_its_vfs)
+{
+	struct attempt pf = { .bdf = self->pf };
+	struct attempt set = { .bdf = self->pf, .act = set_token_b };
+
+	close_device(&self->pf_device);
+	ASSERT_EQ(0, give_to_nobody(self->pf));
+	/* He can open the PF while no VF is in use, and the token stays. */
+	EXPECT_EQ(0, try_as_nobody(&pf, PATH_GROUP));
+	EXPECT_EQ(-EACCES, try_open(self->vf, PATH_GROUP, token_b));
+	ASSERT_EQ(0, open_device(&self->vf_device, self->vf, PATH_GROUP, token_a));
+	/* While one is, he has to know the token. */
+	EXPECT_EQ(AT_TOKEN + EACCES, try_as_nobody(&pf, PATH_GROUP));
+	pf.token = token_a;
+	EXPECT_EQ(0, try_as_nobody(&pf, PATH_GROUP));
+	/* Once none is, he can replace it: he is the user of the PF. */
+	close_device(&self->vf_device);
+	EXPECT_EQ(0, try_as_nobody(&set, PATH_GROUP));
+	EXPECT_EQ(-EACCES, try_open(self->vf, PATH_GROUP, token_a));
+}
+
+TEST_HARNESS_MAIN
