@@ -54,16 +54,12 @@ struct VfioPciRustModule {
 impl kernel::Module for VfioPciRustModule {
     fn init(module: &'static ThisModule) -> Result<Self> {
         let takeover = params::takeover();
-        let name = if takeover {
-            TAKEOVER_NAME
-        } else {
-            DRIVER_NAME
-        };
+        let name = if takeover { TAKEOVER_NAME } else { DRIVER_NAME };
 
         let registration = Registration::new(name, <Self as ModuleMetadata>::NAME, module);
         let driver = KBox::pin_init(registration, GFP_KERNEL).inspect_err(|e| {
             if takeover && *e == EBUSY {
-                pr_err!("takeover=1, but vfio-pci is there: remove it first (modprobe -r vfio-pci)\n");
+                pr_err!("takeover=1, but vfio-pci is there: 'modprobe -r vfio-pci' first\n");
             }
         })?;
         take_ids(&driver);

@@ -106,11 +106,7 @@ impl<T: Driver> Device<T> {
 
         let init = || {
             // SAFETY: The function above has set `pdev` to a valid device, which is being probed.
-            let pdev = unsafe {
-                &*(*core)
-                    .pdev
-                    .cast::<pci::Device<kernel::device::Core<'_>>>()
-            };
+            let pdev = unsafe { &*(*core).pdev.cast::<pci::Device<kernel::device::Core<'_>>>() };
 
             // SAFETY: The field is valid for writes and holds nothing yet.
             unsafe { (&raw mut (*this).open).write(UnsafeCell::new(None)) };

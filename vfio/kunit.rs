@@ -104,7 +104,10 @@ where
     let mut bytes = KVec::with_capacity(size_of::<T>(), GFP_KERNEL)?;
     for i in 0..size_of::<T>() {
         // SAFETY: The byte is inside of the box's memory, all of which has been written to.
-        bytes.push(unsafe { value.cast::<u8>().add(i).read_volatile() }, GFP_KERNEL)?;
+        bytes.push(
+            unsafe { value.cast::<u8>().add(i).read_volatile() },
+            GFP_KERNEL,
+        )?;
     }
     Ok(bytes)
 }

@@ -5,7 +5,7 @@
 //! C source: `vfio/params.c`.
 
 use super::bindings;
-use core::ffi::CStr;
+use kernel::prelude::*;
 
 macro_rules! bool_params {
     ($($(#[$attr:meta])* $name:ident = $variable:ident;)*) => {$(
@@ -38,6 +38,6 @@ bool_params! {
 /// The devices to take, the parameter `ids`.
 pub(crate) fn ids() -> &'static [u8] {
     // SAFETY: The variable exists as long as the module. It is written once, before the module
-    // starts, since the parameter is not in sysfs; and `param_set_copystring()` ends it with a zero.
-    unsafe { CStr::from_ptr((&raw const bindings::vfio_pci_rust_ids).cast()) }.to_bytes()
+    // starts, since the parameter is not in sysfs; `param_set_copystring()` ends it with a zero.
+    unsafe { CStr::from_char_ptr((&raw const bindings::vfio_pci_rust_ids).cast()) }.to_bytes()
 }

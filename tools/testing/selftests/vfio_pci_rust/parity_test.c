@@ -11,7 +11,6 @@
 #include <unistd.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
-#include <sys/wait.h>
 
 #include <linux/pci_regs.h>
 
@@ -229,19 +228,37 @@ static bool comes(int event)
 	return poll(&wait, 1, 10000) == 1;
 }
 
-/* Lets a child act on a device, since that waits for its users. */
-static pid_t in_child(struct __test_metadata *_metadata, FIXTURE_DATA(parity) *self,
-		      int (*act)(const char *bdf), const char *bdf)
-{
-	pid_t pid = fork();
+/* Acts on a device in a thread of its own, since that waits for users. */
+struct action {
+	int (*act)(const char *bdf);
+	const char *bdf;
+	pthread_t thread;
+	int result;
+};
 
-	ASSERT_LE(0, pid);
-	if (!pid) {
-		close_device(&self->device);
-		close_device(&self->vf_device);
-		_exit(act(bdf) ? 1 : 0);
-	}
-	return pid;
+static void *act(void *argument)
+{
+	struct action *action = argument;
+
+	action->result = action->act(action->bdf);
+	return NULL;
+}
+
+static int start(struct action *action)
+{
+	return pthread_create(&action->thread, NULL, act, action);
+}
+
+static bool has_ended(struct action *action)
+{
+	return !pthread_tryjoin_np(action->thread, NULL);
+}
+
+static int result_of(struct action *action)
+{
+	int ret = pthread_join(action->thread, NULL);
+
+	return ret ? -ret : action->result;
 }
 
 static int remove_device(const char *bdf)
@@ -264,18 +281,16 @@ static bool is_there(const char *bdf)
 TEST_F(parity, removing_a_pf_waits_for_its_user)
 {
 	int event = eventfd(0, 0);
-	int status;
-	pid_t pid;
+	struct action removal = { .act = remove_device, .bdf = self->pf };
 
 	ASSERT_EQ(0, open_device(&self->device, self->pf, PATH_GROUP, NULL));
 	ASSERT_EQ(0, on_event(self->device.fd, VFIO_PCI_REQ_IRQ_INDEX, event));
-	pid = in_child(_metadata, self, remove_device, self->pf);
+	ASSERT_EQ(0, start(&removal));
 	EXPECT_TRUE(comes(event));
-	EXPECT_EQ(0, waitpid(pid, &status, WNOHANG));
+	EXPECT_FALSE(has_ended(&removal));
 
 	close_device(&self->device);
-	ASSERT_EQ(pid, waitpid(pid, &status, 0));
-	EXPECT_EQ(0, status);
+	EXPECT_EQ(0, result_of(&removal));
 	EXPECT_FALSE(is_there(self->pf));
 	ASSERT_EQ(0, write_sysfs("1", "/sys/bus/pci/rescan"));
 	ASSERT_TRUE(is_there(self->pf));
@@ -297,9 +312,8 @@ TEST_F(parity, removing_a_pf_waits_for_the_users_of_its_vfs)
 {
 	int event = eventfd(0, 0);
 	char vf[BDF_LEN];
+	struct action removal = { .act = remove_device, .bdf = self->pf };
 	pthread_t setter;
-	int status;
-	pid_t pid;
 
 	ASSERT_EQ(0, set_numvfs(self->pf, 2));
 	ASSERT_EQ(0, vf_bdf(self->pf, 1, vf));
@@ -307,15 +321,14 @@ TEST_F(parity, removing_a_pf_waits_for_the_users_of_its_vfs)
 	ASSERT_EQ(0, open_device(&self->vf_device, vf, PATH_CDEV, token_a));
 	ASSERT_EQ(0, on_event(self->vf_device.fd, VFIO_PCI_REQ_IRQ_INDEX, event));
 	ASSERT_EQ(0, pthread_create(&setter, NULL, set_tokens, &self->device.fd));
-	pid = in_child(_metadata, self, remove_device, self->pf);
+	ASSERT_EQ(0, start(&removal));
 	EXPECT_TRUE(comes(event));
-	EXPECT_EQ(0, waitpid(pid, &status, WNOHANG));
+	EXPECT_FALSE(has_ended(&removal));
 
 	close_device(&self->vf_device);
 	ASSERT_EQ(0, pthread_join(setter, NULL));
 	close_device(&self->device);
-	ASSERT_EQ(pid, waitpid(pid, &status, 0));
-	EXPECT_EQ(0, status);
+	EXPECT_EQ(0, result_of(&removal));
 	EXPECT_FALSE(is_there(self->pf));
 	EXPECT_FALSE(is_there(vf));
 	ASSERT_EQ(0, write_sysfs("1", "/sys/bus/pci/rescan"));
@@ -327,19 +340,17 @@ TEST_F(parity, unbinding_a_vf_waits_for_its_user_alone)
 {
 	int event = eventfd(0, 0);
 	char vf[BDF_LEN];
-	int status;
-	pid_t pid;
+	struct action removal = { .act = unbind_device, .bdf = vf };
 
 	ASSERT_EQ(0, set_numvfs(self->pf, 2));
 	ASSERT_EQ(0, vf_bdf(self->pf, 1, vf));
 	ASSERT_EQ(0, open_device(&self->device, self->pf, PATH_CDEV, token_a));
 	ASSERT_EQ(0, open_device(&self->vf_device, vf, PATH_CDEV, token_a));
 	ASSERT_EQ(0, on_event(self->vf_device.fd, VFIO_PCI_REQ_IRQ_INDEX, event));
-	pid = in_child(_metadata, self, unbind_device, vf);
+	ASSERT_EQ(0, start(&removal));
 	EXPECT_TRUE(comes(event));
 	close_device(&self->vf_device);
-	ASSERT_EQ(pid, waitpid(pid, &status, 0));
-	EXPECT_EQ(0, status);
+	EXPECT_EQ(0, result_of(&removal));
 	EXPECT_FALSE(is_bound(vf, variant->driver));
 	/* It does not count as open any more. */
 	EXPECT_EQ(0, set_token(self->device.fd, token_b));
@@ -362,11 +373,12 @@ TEST_F(parity, an_error_of_the_bus_is_told_to_the_user)
 	struct aer_error error = { .uncor_status = PCI_ERR_UNC_COMP_TIME };
 	int event = eventfd(0, 0);
 	unsigned int domain, bus, dev, fn;
-	int fd;
+	int fd, fields;
 
 	if (system("modprobe -q aer_inject"))
 		SKIP(return, "there is no module aer_inject");
-	ASSERT_EQ(4, sscanf(self->pf, "%x:%x:%x.%x", &domain, &bus, &dev, &fn));
+	fields = sscanf(self->pf, "%x:%x:%x.%x", &domain, &bus, &dev, &fn);
+	ASSERT_EQ(4, fields);
 	error.domain = domain;
 	error.bus = bus;
 	error.dev = dev;

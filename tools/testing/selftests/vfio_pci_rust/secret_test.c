@@ -6,18 +6,20 @@
  * For the search to find nothing of its own, the token is never whole in this
  * program's memory, except in the buffer of the call that sets it.
  */
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
 
+#include <linux/elf.h>
+
 #include "../kselftest_harness.h"
 #include "lib.h"
 
-#define CHUNK (1 << 20)
+#define CHUNK (1024 * 1024)
 
 /* For all of the memory, read twice, on an emulated machine. */
 #define SECONDS 300
@@ -25,8 +27,14 @@
 /* The token is what these are by exclusive or. */
 static uint8_t part[2][UUID_LEN];
 
-static volatile uint8_t buffer[sizeof(struct vfio_device_feature) + UUID_LEN]
-	__attribute__((aligned(8)));
+/*
+ * The bytes are atomic, so that no wider register takes them: those are saved in
+ * the kernel's memory.
+ */
+static struct {
+	struct vfio_device_feature header;
+	atomic_uchar token[UUID_LEN];
+} request;
 
 static int make_secret(void)
 {
@@ -35,17 +43,16 @@ static int make_secret(void)
 
 static int set_secret(int fd)
 {
-	struct vfio_device_feature *feature = (void *)buffer;
 	size_t i;
 	int ret;
 
-	feature->argsz = sizeof(buffer);
-	feature->flags = VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_PCI_VF_TOKEN;
+	request.header.argsz = sizeof(request);
+	request.header.flags = VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_PCI_VF_TOKEN;
 	for (i = 0; i < UUID_LEN; i++)
-		buffer[sizeof(*feature) + i] = part[0][i] ^ part[1][i];
-	ret = ioctl(fd, VFIO_DEVICE_FEATURE, feature) ? -errno : 0;
-	for (i = 0; i < sizeof(buffer); i++)
-		buffer[i] = 0;
+		request.token[i] = part[0][i] ^ part[1][i];
+	ret = ioctl(fd, VFIO_DEVICE_FEATURE, &request) ? -errno : 0;
+	for (i = 0; i < UUID_LEN; i++)
+		request.token[i] = 0;
 	return ret;
 }
 
@@ -89,8 +96,8 @@ static int count_in(const uint8_t *bytes, size_t size)
 static int count_in_memory(void)
 {
 	static uint8_t chunk[CHUNK];
-	Elf64_Phdr segment;
-	Elf64_Ehdr head;
+	struct elf64_phdr segment;
+	struct elf64_hdr head;
 	int found = 0;
 	int fd, i;
 
@@ -100,7 +107,7 @@ static int count_in_memory(void)
 	if (pread(fd, &head, sizeof(head), 0) != sizeof(head))
 		found = -EIO;
 	for (i = 0; found >= 0 && i < head.e_phnum; i++) {
-		Elf64_Off done = 0;
+		uint64_t done = 0;
 		ssize_t len;
 
 		if (pread(fd, &segment, sizeof(segment),
@@ -109,7 +116,7 @@ static int count_in_memory(void)
 			break;
 		}
 		/* Memory has a physical address; what is mapped elsewhere does not. */
-		if (segment.p_type != PT_LOAD || segment.p_paddr == (Elf64_Addr)-1)
+		if (segment.p_type != PT_LOAD || segment.p_paddr == UINT64_MAX)
 			continue;
 		while (done + HALF < segment.p_filesz) {
 			size_t size = segment.p_filesz - done;
