@@ -59,19 +59,19 @@ impl State {
         &self.token
     }
 
-    fn store(&mut self, new: &Uuid) {
-        if !self.token.ct_eq(new) {
-            self.token.wipe();
-            self.token.copy_from(new);
-            // One a nanosecond would wrap after 584 years.
-            self.generation = Generation(self.generation.0.wrapping_add(1));
-        }
+    /// Replaces the token by another one.
+    fn store(&mut self, other: &Uuid) {
+        // This overwrites the old one.
+        self.token.copy_from(other);
+        // One a nanosecond would wrap after 584 years.
+        self.generation = Generation(self.generation.0.wrapping_add(1));
     }
 
     /// Sets the token, as `VFIO_DEVICE_FEATURE` does.
     ///
-    /// `offer` is called with `None` to ask whether a VF unknown to this state is open, and then
-    /// with the new token.
+    /// `offer` is called once. A keeper that has open VFs accepts none but the token it has, which is
+    /// the one of this state; and never none at all. So a new token is offered as it is, and if it is
+    /// the one that is set already, `None` is offered.
     ///
     /// # Errors
     ///
@@ -91,8 +91,9 @@ impl State {
         if self.claims != 0 {
             return Err(EBUSY);
         }
-        // A keeper that has open VFs accepts its own token again, but never none at all.
-        offer(None).map_err(|_| EBUSY)?;
+        if self.token.ct_eq(new) {
+            return offer(None).map_err(|_| EBUSY);
+        }
         offer(Some(new)).map_err(|_| EBUSY)?;
         self.store(new);
         Ok(())
@@ -120,8 +121,9 @@ impl State {
             };
         }
         offer(given)?;
-        if let Some(token) = given {
-            self.store(token);
+        match given {
+            Some(token) if !self.token.ct_eq(token) => self.store(token),
+            _ => (),
         }
         Ok(())
     }

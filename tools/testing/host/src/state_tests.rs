@@ -76,9 +76,11 @@ fn changes_are_offered_before_they_are_made() {
     };
     let mut state = state_with(uuid(1));
     state.set(true, &uuid(2), keep).unwrap();
+    // What is set already is no change, and a keeper with open VFs would take it.
+    state.set(true, &uuid(2), keep).unwrap();
     state.open_pf(Some(&uuid(3)), keep).unwrap();
     state.open_pf(None, keep).unwrap();
-    let all = [None, Some(bytes(&uuid(2))), Some(bytes(&uuid(3))), None];
+    let all = [Some(bytes(&uuid(2))), None, Some(bytes(&uuid(3))), None];
     assert_eq!(*offers.borrow(), all);
     assert_eq!(bytes(state.token()), bytes(&uuid(3)));
 
