@@ -21,6 +21,7 @@ pub(crate) mod kunit;
 pub(crate) mod params;
 mod ratelimit;
 mod registration;
+mod result;
 mod uuid;
 
 pub(crate) use self::device::{
@@ -36,6 +37,7 @@ pub(crate) use self::device::{
 pub(crate) use self::driver::Driver;
 pub(crate) use self::id::Id;
 pub(crate) use self::registration::Registration;
+pub(crate) use self::result::IoctlReturn;
 pub(crate) use self::uuid::Uuid;
 
 /// The constants of `linux/pci_ids.h` that drivers of VFIO need.

@@ -34,6 +34,7 @@ const _: () = assert!(
 
 feature_table! {
     /// Answers a `VFIO_DEVICE_FEATURE` call on a device of this driver.
+    #[inline]
     pub(crate) fn dispatch(dev: &Device<VfioPciRust>);
 
     // There is no GET: it would show the token of the previous user.

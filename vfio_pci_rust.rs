@@ -16,6 +16,7 @@ use crate::vfio::{
     FeatureArg,
     Function,
     Id,
+    IoctlReturn,
     Locked,
     Options,
     Registration,

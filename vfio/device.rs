@@ -7,24 +7,22 @@
 use super::{
     bindings,
     ratelimit::RateLimit,
+    result::{
+        to_number,
+        to_result,
+        IoctlReturn, //
+    },
     Driver,
     Uuid, //
 };
 use core::{
     cell::UnsafeCell,
-    mem::{
-        self,
-        MaybeUninit, //
-    },
+    mem,
     ops::Deref,
-    ptr,
-    slice, //
+    ptr, //
 };
 use kernel::{
-    error::{
-        to_result,
-        Error, //
-    },
+    fmt,
     pci,
     prelude::*,
     transmute::{
@@ -224,15 +222,12 @@ impl<T: Driver> Device<T> {
         to_result(unsafe { bindings::vfio_pci_core_match_token_uuid(self.as_vfio(), uuid.cast()) })
     }
 
-    /// Lets the core answer a `VFIO_DEVICE_FEATURE` call.
-    ///
-    /// # Errors
-    ///
-    /// Those of the feature; `ENOTTY` if the core does not know it.
-    pub(crate) fn core_ioctl_feature(&self, flags: u32, arg: FeatureArg) -> Result {
+    /// Lets the core answer a `VFIO_DEVICE_FEATURE` call: with an error of the feature, `ENOTTY` if it
+    /// does not know the feature, 0, or for some features a file descriptor.
+    pub(crate) fn core_ioctl_feature(&self, flags: u32, arg: FeatureArg) -> IoctlReturn {
         // SAFETY: The device is registered and in use by the caller; the core checks the size and
         // treats the address as one of user space.
-        to_result(unsafe {
+        IoctlReturn::from_raw(unsafe {
             bindings::vfio_pci_core_ioctl_feature(
                 self.as_vfio(),
                 flags,
@@ -417,11 +412,7 @@ impl<'a, T: Driver> Locked<'a, T> {
     /// Those of `vfio_pci_core_sriov_configure()`, for example `EINVAL` if VFs are enabled already.
     pub(crate) fn sriov_configure(&self, num_vfs: c_int) -> Result<c_int> {
         // SAFETY: The device is registered or about to be unregistered, and its lock is held.
-        let ret = unsafe { bindings::vfio_pci_core_sriov_configure(self.0.as_raw(), num_vfs) };
-        if ret < 0 {
-            return Err(Error::from_errno(ret));
-        }
-        Ok(ret)
+        to_number(unsafe { bindings::vfio_pci_core_sriov_configure(self.0.as_raw(), num_vfs) })
     }
 }
 

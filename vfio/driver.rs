@@ -6,21 +6,24 @@
 
 use super::{
     bindings,
+    result::from_result,
     Closed,
     Device,
     Enabled,
     FeatureArg,
+    IoctlReturn,
     Locked,
     Options,
     Uuid, //
 };
-use core::marker::PhantomData;
+use core::{
+    marker::PhantomData,
+    mem,
+    ptr, //
+};
 use kernel::{
     device::Core,
-    error::{
-        from_result,
-        VTABLE_DEFAULT_ERROR, //
-    },
+    error::VTABLE_DEFAULT_ERROR,
     pci,
     prelude::*,
     uaccess::UserPtr, //
@@ -71,7 +74,7 @@ pub(crate) trait Driver: Sized + 'static {
     }
 
     /// Answers `VFIO_DEVICE_FEATURE`. `flags` are those of `struct vfio_device_feature`.
-    fn device_feature(_dev: &Device<Self>, _flags: u32, _arg: FeatureArg) -> Result {
+    fn device_feature(_dev: &Device<Self>, _flags: u32, _arg: FeatureArg) -> IoctlReturn {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
@@ -160,7 +163,7 @@ impl<T: Driver> DriverVTable<T> {
         // SAFETY: The caller holds the device open.
         let dev = unsafe { Device::<T>::from_raw(vdev) };
         let arg = FeatureArg::new(UserPtr::from_ptr(arg), argsz);
-        from_result(|| T::device_feature(dev, flags, arg).map(|()| 0))
+        T::device_feature(dev, flags, arg).to_raw()
     }
 
     /// # Safety

@@ -10,6 +10,10 @@
 use super::{
     bindings,
     driver::DriverVTable,
+    result::{
+        from_result,
+        to_result, //
+    },
     Device,
     Driver,
     Id,
@@ -21,11 +25,7 @@ use core::{
 };
 use kernel::{
     container_of,
-    error::{
-        from_err_ptr,
-        from_result,
-        to_result, //
-    },
+    error::from_err_ptr,
     prelude::*,
     types::Opaque, //
 };

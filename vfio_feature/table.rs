@@ -54,7 +54,11 @@ macro_rules! feature_table {
             $(where $supported:path)?;)*
     ) => {
         $(#[$attr])*
-        $vis fn $name($dev: &$device, flags: u32, arg: $crate::vfio::FeatureArg) -> Result {
+        $vis fn $name(
+            $dev: &$device,
+            flags: u32,
+            arg: $crate::vfio::FeatureArg,
+        ) -> $crate::vfio::IoctlReturn {
             const {
                 assert!(
                     $crate::vfio_feature::table::are_distinct(&[$($index),*]),
@@ -62,28 +66,26 @@ macro_rules! feature_table {
                 );
             }
 
-            let request = $crate::vfio_feature::request::Request::new(flags)?;
+            let request = match $crate::vfio_feature::request::Request::new(flags) {
+                Ok(request) => request,
+                Err(e) => return Err(e).into(),
+            };
             match request.index() {
                 $($index $(if $supported($dev))? => feature_table!(
                     @$how request, arg, $dev $(, $data, $first $(, $second)?)?
                 ),)*
-                _ => Err(ENOTTY),
+                _ => Err(ENOTTY).into(),
             }
         }
     };
     (@get $request:ident, $arg:ident, $dev:ident, $data:ty, $get:path) => {
-        $crate::vfio_feature::table::get::<$data>($request, $arg, || $get($dev))
+        $crate::vfio_feature::table::get::<_, $data>($request, $arg, $dev, $get).into()
     };
     (@set $request:ident, $arg:ident, $dev:ident, $data:ty, $set:path) => {
-        $crate::vfio_feature::table::set::<$data>($request, $arg, |data| $set($dev, data))
+        $crate::vfio_feature::table::set::<_, $data>($request, $arg, $dev, $set).into()
     };
     (@get_set $request:ident, $arg:ident, $dev:ident, $data:ty, $get:path, $set:path) => {
-        $crate::vfio_feature::table::get_set::<$data>(
-            $request,
-            $arg,
-            || $get($dev),
-            |data| $set($dev, data),
-        )
+        $crate::vfio_feature::table::get_set::<_, $data>($request, $arg, $dev, $get, $set).into()
     };
     (@core $request:ident, $arg:ident, $dev:ident) => {
         $dev.core_ioctl_feature($request.flags(), $arg)
@@ -113,11 +115,12 @@ pub(super) const fn are_distinct(numbers: &[u32]) -> bool {
     not(CONFIG_VFIO_PCI_RUST_KUNIT_TEST),
     expect(dead_code, reason = "no feature of the driver offers it yet")
 )]
-#[inline]
-pub(super) fn get<T: AsBytes>(
+#[inline(always)]
+pub(super) fn get<D, T: AsBytes>(
     request: Request,
     arg: FeatureArg,
-    get: impl FnOnce() -> Result<T>,
+    dev: &D,
+    get: impl FnOnce(&D) -> Result<T>,
 ) -> Result {
     let offered = Operations {
         get: true,
@@ -125,18 +128,19 @@ pub(super) fn get<T: AsBytes>(
     };
     match request.check(offered, size_of::<T>(), arg.size())? {
         Action::Probe => Ok(()),
-        Action::Get => arg.write(&get()?),
+        Action::Get => arg.write(&get(dev)?),
         // Not offered.
         Action::Set => Err(EINVAL),
     }
 }
 
 /// A feature that can be set.
-#[inline]
-pub(super) fn set<T: FromBytes + Default>(
+#[inline(always)]
+pub(super) fn set<D, T: FromBytes + Default>(
     request: Request,
     arg: FeatureArg,
-    set: impl FnOnce(&T) -> Result,
+    dev: &D,
+    set: impl FnOnce(&D, &T) -> Result,
 ) -> Result {
     let offered = Operations {
         get: false,
@@ -144,7 +148,7 @@ pub(super) fn set<T: FromBytes + Default>(
     };
     match request.check(offered, size_of::<T>(), arg.size())? {
         Action::Probe => Ok(()),
-        Action::Set => read_and_set(arg, set),
+        Action::Set => read_and_set(arg, dev, set),
         // Not offered.
         Action::Get => Err(EINVAL),
     }
@@ -155,12 +159,13 @@ pub(super) fn set<T: FromBytes + Default>(
     not(CONFIG_VFIO_PCI_RUST_KUNIT_TEST),
     expect(dead_code, reason = "no feature of the driver offers it yet")
 )]
-#[inline]
-pub(super) fn get_set<T: AsBytes + FromBytes + Default>(
+#[inline(always)]
+pub(super) fn get_set<D, T: AsBytes + FromBytes + Default>(
     request: Request,
     arg: FeatureArg,
-    get: impl FnOnce() -> Result<T>,
-    set: impl FnOnce(&T) -> Result,
+    dev: &D,
+    get: impl FnOnce(&D) -> Result<T>,
+    set: impl FnOnce(&D, &T) -> Result,
 ) -> Result {
     let offered = Operations {
         get: true,
@@ -168,14 +173,20 @@ pub(super) fn get_set<T: AsBytes + FromBytes + Default>(
     };
     match request.check(offered, size_of::<T>(), arg.size())? {
         Action::Probe => Ok(()),
-        Action::Get => arg.write(&get()?),
-        Action::Set => read_and_set(arg, set),
+        Action::Get => arg.write(&get(dev)?),
+        Action::Set => read_and_set(arg, dev, set),
     }
 }
 
-fn read_and_set<T: FromBytes + Default>(arg: FeatureArg, set: impl FnOnce(&T) -> Result) -> Result {
+// Not inlined, so that PROBE and what is refused need no stack.
+#[inline(never)]
+fn read_and_set<D, T: FromBytes + Default>(
+    arg: FeatureArg,
+    dev: &D,
+    set: impl FnOnce(&D, &T) -> Result,
+) -> Result {
     // Read in place, so that a secret leaves no second copy on the stack.
     let mut data = T::default();
     arg.read_into(&mut data)?;
-    set(&data)
+    set(dev, &data)
 }

@@ -12,6 +12,7 @@ use crate::{
             UserPage, //
         },
         FeatureArg,
+        IoctlReturn,
         Uuid, //
     }, //
 };
@@ -42,6 +43,7 @@ struct Toy {
     tunes: Cell<u32>,
     has_horn: bool,
     core_flags: Cell<u32>,
+    core_answer: Cell<IoctlReturn>,
 }
 
 impl Toy {
@@ -51,12 +53,13 @@ impl Toy {
             tunes: Cell::new(0),
             has_horn: true,
             core_flags: Cell::new(0),
+            core_answer: Cell::new(Err(EBUSY).into()),
         }
     }
 
-    fn core_ioctl_feature(&self, flags: u32, _arg: FeatureArg) -> Result {
+    fn core_ioctl_feature(&self, flags: u32, _arg: FeatureArg) -> IoctlReturn {
         self.core_flags.set(flags);
-        Err(EBUSY)
+        self.core_answer.get()
     }
 }
 
@@ -140,7 +143,7 @@ feature_table! {
 }
 
 /// A call without data.
-fn ask(toy: &Toy, flags: u32, size: usize) -> Result {
+fn ask(toy: &Toy, flags: u32, size: usize) -> IoctlReturn {
     answer(toy, flags, FeatureArg::new(UserPtr::from_addr(0), size))
 }
 
@@ -295,6 +298,7 @@ mod tests {
         }
         assert!(ask(&toy, GET | SET | MAGIC, 3) == Err(EINVAL));
     }
+
     #[test]
     fn a_refused_set_leaves_the_token() -> Result {
         let pf = Pf::new()?;
@@ -364,5 +368,15 @@ mod tests {
             assert!(!bytes.windows(4).any(|window| window == part));
         }
         Ok(())
+    }
+
+    #[test]
+    fn what_the_core_answers_is_handed_on() {
+        let toy = Toy::new();
+        let arg = FeatureArg::new(UserPtr::from_addr(0), 0);
+        for descriptor in [0, 42] {
+            toy.core_answer.set(IoctlReturn::from_raw(descriptor));
+            assert!(answer(&toy, GET | MAGIC, arg) == IoctlReturn::from_raw(descriptor));
+        }
     }
 }
