@@ -313,16 +313,25 @@ impl FeatureArg {
     /// # Errors
     ///
     /// `EFAULT` if the data is shorter, or its address is not readable.
+    #[inline(always)]
     pub(crate) fn read_into<V: FromBytes>(self, value: &mut V) -> Result {
-        // SAFETY: The slice is the memory of `value`, which is borrowed exclusively. Whatever bytes
-        // are written there are valid for it.
-        let bytes = unsafe {
-            slice::from_raw_parts_mut(
-                ptr::from_mut(value).cast::<MaybeUninit<u8>>(),
-                mem::size_of::<V>(),
+        let size = mem::size_of::<V>();
+        if self.size < size {
+            return Err(EFAULT);
+        }
+        // SAFETY: `value` is borrowed exclusively and has as many bytes. Whatever bytes are written
+        // there are valid for it. The function treats the other address as one of user space.
+        let left = unsafe {
+            kernel::bindings::copy_from_user(
+                ptr::from_mut(value).cast(),
+                self.ptr.as_const_ptr(),
+                size,
             )
         };
-        UserSlice::new(self.ptr, self.size).reader().read_raw(bytes)
+        if left != 0 {
+            return Err(EFAULT);
+        }
+        Ok(())
     }
 
     /// Writes `value` to the data.

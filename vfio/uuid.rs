@@ -6,10 +6,7 @@
 //!
 //! C header: [`include/linux/uuid.h`](srctree/include/linux/uuid.h)
 
-use core::{
-    hint::black_box,
-    ptr, //
-};
+use core::arch::asm;
 
 /// A UUID that stands for a right, in the byte order of C's `uuid_t` (16 bytes, big endian).
 ///
@@ -26,9 +23,15 @@ impl Uuid {
 
     /// Whether both are the same, in a time that does not depend on their bytes.
     pub(crate) fn ct_eq(&self, other: &Self) -> bool {
-        // On a 64-bit machine this is two XORs and an OR. `black_box` keeps the compiler from
-        // turning it into a comparison that leaves at the first difference.
-        black_box(u128::from_ne_bytes(self.0) ^ u128::from_ne_bytes(other.0)) == 0
+        // On a 64-bit machine this is two XORs and an OR, and then one comparison.
+        let difference = u128::from_ne_bytes(self.0) ^ u128::from_ne_bytes(other.0);
+        let mut any = difference as u64 | (difference >> 64) as u64;
+        // SAFETY: It does nothing. But the compiler does not know that, and so cannot leave at the
+        // first difference: this is C's `OPTIMIZER_HIDE_VAR()`.
+        unsafe {
+            asm!("/* {0} */", inout(reg) any, options(pure, nomem, nostack, preserves_flags))
+        };
+        any == 0
     }
 
     /// Becomes a copy of `other`.
@@ -38,8 +41,10 @@ impl Uuid {
 
     /// Overwrites the bytes with zeroes, in a way that the compiler may not leave out.
     pub(crate) fn wipe(&mut self) {
-        // SAFETY: `self.0` is a valid, aligned place for writes and `[u8; 16]` has no destructor.
-        unsafe { ptr::write_volatile(&mut self.0, [0; 16]) };
+        self.0 = [0; 16];
+        // SAFETY: It does nothing. But for the compiler it reads the bytes, which therefore have to
+        // be there: this is `barrier_data()`, on which C's `memzero_explicit()` stands.
+        unsafe { asm!("/* {0} */", in(reg) &raw mut self.0, options(nostack, preserves_flags)) };
     }
 }
 
