@@ -136,26 +136,23 @@ fn of_pf(dev: &VfioDevice) -> Option<&Arc<Token>> {
 /// - `ENODEV` if SR-IOV is not enabled on the PF.
 /// - `EBUSY` if one of its VFs is open, under whatever driver.
 /// - `ENOTTY` if the device is no PF.
+#[inline(always)]
 pub(crate) fn set(pf: &VfioDevice, new: &Uuid) -> Result {
     let token = of_pf(pf).ok_or(ENOTTY)?;
-    let result = token.set(pf.num_vfs() > 0, new, |t| pf.core_match_token_uuid(t));
+    token
+        .set(pf.num_vfs() > 0, new, |t| pf.core_match_token_uuid(t))
+        .inspect_err(|e| tell_not_set(pf, *e))
+}
 
-    if let Err(e) = result {
-        if pf.may_log() {
-            if e == ENODEV {
-                dev_info!(
-                    pf.pdev(),
-                    "VF token not set: there are no VFs; enable SR-IOV first (sriov_numvfs)\n"
-                );
-            } else {
-                dev_info!(
-                    pf.pdev(),
-                    "VF token not set: a VF is open; close all VFs of this device first\n"
-                );
-            }
-        }
-    }
-    result
+#[cold]
+#[inline(never)]
+fn tell_not_set(pf: &VfioDevice, error: Error) {
+    let why = if error == ENODEV {
+        "there are no VFs; enable SR-IOV first (sriov_numvfs)"
+    } else {
+        "a VF is open; close all VFs of this device first"
+    };
+    pf.notice(fmt!("VF token not set: {why}\n"));
 }
 
 /// Makes the core keep the token of a PF that has just been registered.
@@ -193,12 +190,9 @@ pub(crate) fn match_token(dev: &VfioDevice, given: Option<&Uuid>) -> Result {
         Role::Vf(seen) => match_vf(dev, seen, given),
         Role::Plain if given.is_none() => Ok(()),
         Role::Plain => {
-            if dev.may_log() {
-                dev_info!(
-                    dev.pdev(),
-                    "VF token given for a device that is neither PF nor VF; leave it out\n"
-                );
-            }
+            dev.notice(fmt!(
+                "VF token given for a device that is neither PF nor VF; leave it out\n"
+            ));
             Err(EINVAL)
         }
     }
@@ -210,14 +204,13 @@ fn match_pf(pf: &VfioDevice, token: &Token, given: Option<&Uuid>) -> Result {
         .lock()
         .open_pf(given, |t| pf.core_match_token_uuid(t));
 
-    if result == Err(EACCES) && pf.may_log() {
-        dev_info!(
-            pf.pdev(),
+    if result == Err(EACCES) {
+        pf.notice(fmt!(
             "{} VF token: VFs of this device are open; present the token they were opened with, \
              as \"{} vf_token=UUID\", or close them\n",
             problem(given),
             pf.name()
-        );
+        ));
     }
     result
 }
@@ -231,28 +224,23 @@ fn match_vf(vf: &VfioDevice, seen: &Atomic<u64>, given: Option<&Uuid>) -> Result
             let result = token.match_vf(given);
             match result {
                 Ok(generation) => seen.store(generation.to_raw(), Relaxed),
-                Err(_) if vf.may_log() => dev_info!(
-                    vf.pdev(),
+                Err(_) => vf.notice(fmt!(
                     "{} VF token: PF {} is under VFIO; ask its user for the token, which is set \
                      with VFIO_DEVICE_FEATURE (DPDK: --vfio-vf-token=UUID), and open the VF as \
                      \"{} vf_token=UUID\"\n",
                     problem(given),
                     pf.name(),
                     vf.name()
-                ),
-                Err(_) => (),
+                )),
             }
             result.map(|_| ())
         }
         SriovPf::Other => vf.core_match_token_uuid(given),
         SriovPf::None if given.is_none() => Ok(()),
         SriovPf::None => {
-            if vf.may_log() {
-                dev_info!(
-                    vf.pdev(),
-                    "VF token given, but the PF is not bound to a VFIO driver; leave it out\n"
-                );
-            }
+            vf.notice(fmt!(
+                "VF token given, but the PF is not bound to a VFIO driver; leave it out\n"
+            ));
             Err(EINVAL)
         }
     }
@@ -279,13 +267,12 @@ pub(crate) fn claim(dev: &VfioDevice) -> Result<Option<Claim>> {
     };
 
     let result = token.claim(Generation::from_raw(seen.load(Relaxed)));
-    if matches!(result, Err(EACCES)) && dev.may_log() {
-        dev_info!(
-            dev.pdev(),
+    if matches!(result, Err(EACCES)) {
+        dev.notice(fmt!(
             "VF token changed while the device was being opened: ask the user of PF {} for the \
              new one\n",
             pf.name()
-        );
+        ));
     }
     result.map(Some)
 }

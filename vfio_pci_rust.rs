@@ -185,17 +185,17 @@ impl Driver for VfioPciRust {
     fn open_device<'a>(dev: Closed<'a, Self>) -> Result<(Enabled<'a, Self>, Self::Open)> {
         let claim = vf_token::claim(&dev)?;
         let enabled = dev.enable()?;
-        if is_intel_display(enabled.pdev()) && enabled.may_log() {
-            dev_info!(
-                enabled.pdev(),
+        if is_intel_display(enabled.pdev()) {
+            enabled.notice(fmt!(
                 "Intel graphics: no regions for the OpRegion and the config space of the host and \
                  LPC bridges; bind the device to vfio-pci if its user needs them\n"
-            );
+            ));
         }
         Ok((enabled, claim))
     }
 
-    fn device_feature(dev: &Device<Self>, flags: u32, arg: FeatureArg) -> Result {
+    #[inline]
+    fn device_feature(dev: &Device<Self>, flags: u32, arg: FeatureArg) -> IoctlReturn {
         vfio_feature::dispatch(dev, flags, arg)
     }
 
@@ -205,12 +205,9 @@ impl Driver for VfioPciRust {
 
     fn sriov_configure(dev: &Locked<'_, Self>, num_vfs: c_int) -> Result<c_int> {
         if !params::enable_sriov() {
-            if dev.may_log() {
-                dev_info!(
-                    dev.pdev(),
-                    "SR-IOV not configured: set the module parameter enable_sriov first\n"
-                );
-            }
+            dev.notice(fmt!(
+                "SR-IOV not configured: set the module parameter enable_sriov first\n"
+            ));
             return Err(ENOENT);
         }
         dev.sriov_configure(num_vfs)

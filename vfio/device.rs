@@ -177,9 +177,13 @@ impl<T: Driver> Device<T> {
         dev.name()
     }
 
-    /// Whether a message about this device may be printed now, or there were too many lately.
-    pub(crate) fn may_log(&self) -> bool {
-        self.log_limit.allow()
+    /// Prints a message about this device, unless there were too many lately. It ends with a newline.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn notice(&self, message: fmt::Arguments<'_>) {
+        if self.log_limit.allow() {
+            dev_info!(self.pdev(), "{}", message);
+        }
     }
 
     /// How many virtual functions are enabled, 0 while SR-IOV is off.
