@@ -180,47 +180,54 @@ impl<T: Driver> DriverVTable<T> {
         from_result(|| T::match_token_uuid(dev, uuid).map(|()| 0))
     }
 
+    /// The table of a driver without a name. It is copied as a whole: code that writes one address
+    /// after the other is twice as large.
+    const OPS: bindings::vfio_device_ops = bindings::vfio_device_ops {
+        name: ptr::null_mut(),
+        init: Some(Self::init),
+        release: Some(Self::release),
+        open_device: Some(Self::open_device),
+        close_device: Some(Self::close_device),
+        device_feature: if T::HAS_DEVICE_FEATURE {
+            Some(Self::device_feature)
+        } else {
+            Some(bindings::vfio_pci_core_ioctl_feature)
+        },
+        match_token_uuid: if T::HAS_MATCH_TOKEN_UUID {
+            Some(Self::match_token_uuid)
+        } else {
+            Some(bindings::vfio_pci_core_match_token_uuid)
+        },
+        match_: Some(bindings::vfio_pci_core_match),
+        ioctl: Some(bindings::vfio_pci_core_ioctl),
+        get_region_info_caps: Some(bindings::vfio_pci_ioctl_get_region_info),
+        read: Some(bindings::vfio_pci_core_read),
+        write: Some(bindings::vfio_pci_core_write),
+        mmap: Some(bindings::vfio_pci_core_mmap),
+        request: Some(bindings::vfio_pci_core_request),
+        #[cfg(CONFIG_IOMMUFD)]
+        bind_iommufd: Some(bindings::vfio_iommufd_physical_bind),
+        #[cfg(CONFIG_IOMMUFD)]
+        unbind_iommufd: Some(bindings::vfio_iommufd_physical_unbind),
+        #[cfg(CONFIG_IOMMUFD)]
+        attach_ioas: Some(bindings::vfio_iommufd_physical_attach_ioas),
+        #[cfg(CONFIG_IOMMUFD)]
+        detach_ioas: Some(bindings::vfio_iommufd_physical_detach_ioas),
+        #[cfg(CONFIG_IOMMUFD)]
+        pasid_attach_ioas: Some(bindings::vfio_iommufd_physical_pasid_attach_ioas),
+        #[cfg(CONFIG_IOMMUFD)]
+        pasid_detach_ioas: Some(bindings::vfio_iommufd_physical_pasid_detach_ioas),
+        // SAFETY: All fields are functions that may be missing, or pointers.
+        ..unsafe { mem::zeroed() }
+    };
+
     /// Makes the table for a driver called `name`.
     ///
     /// The name is also what the core writes into `driver_override` of new VFs, so it has to be
     /// that of the PCI driver.
     pub(super) fn build(name: &'static CStr) -> bindings::vfio_device_ops {
-        bindings::vfio_device_ops {
-            name: name.as_char_ptr().cast_mut(),
-            init: Some(Self::init),
-            release: Some(Self::release),
-            open_device: Some(Self::open_device),
-            close_device: Some(Self::close_device),
-            device_feature: if T::HAS_DEVICE_FEATURE {
-                Some(Self::device_feature)
-            } else {
-                Some(bindings::vfio_pci_core_ioctl_feature)
-            },
-            match_token_uuid: if T::HAS_MATCH_TOKEN_UUID {
-                Some(Self::match_token_uuid)
-            } else {
-                Some(bindings::vfio_pci_core_match_token_uuid)
-            },
-            match_: Some(bindings::vfio_pci_core_match),
-            ioctl: Some(bindings::vfio_pci_core_ioctl),
-            get_region_info_caps: Some(bindings::vfio_pci_ioctl_get_region_info),
-            read: Some(bindings::vfio_pci_core_read),
-            write: Some(bindings::vfio_pci_core_write),
-            mmap: Some(bindings::vfio_pci_core_mmap),
-            request: Some(bindings::vfio_pci_core_request),
-            #[cfg(CONFIG_IOMMUFD)]
-            bind_iommufd: Some(bindings::vfio_iommufd_physical_bind),
-            #[cfg(CONFIG_IOMMUFD)]
-            unbind_iommufd: Some(bindings::vfio_iommufd_physical_unbind),
-            #[cfg(CONFIG_IOMMUFD)]
-            attach_ioas: Some(bindings::vfio_iommufd_physical_attach_ioas),
-            #[cfg(CONFIG_IOMMUFD)]
-            detach_ioas: Some(bindings::vfio_iommufd_physical_detach_ioas),
-            #[cfg(CONFIG_IOMMUFD)]
-            pasid_attach_ioas: Some(bindings::vfio_iommufd_physical_pasid_attach_ioas),
-            #[cfg(CONFIG_IOMMUFD)]
-            pasid_detach_ioas: Some(bindings::vfio_iommufd_physical_pasid_detach_ioas),
-            ..Default::default()
-        }
+        let mut ops = Self::OPS;
+        ops.name = name.as_char_ptr().cast_mut();
+        ops
     }
 }

@@ -73,17 +73,18 @@ impl<T: Driver> Registration<T> {
             _driver: PhantomData,
             // Last, since devices are bound from inside of the registration.
             driver <- Opaque::try_ffi_init(move |slot: *mut kernel::bindings::pci_driver| {
-                let driver = kernel::bindings::pci_driver {
-                    name: name.as_char_ptr(),
-                    probe: Some(Self::probe),
-                    remove: Some(Self::remove),
-                    sriov_configure: Some(Self::sriov_configure),
-                    err_handler: &raw const bindings::vfio_pci_core_err_handlers,
-                    driver_managed_dma: true,
-                    ..Default::default()
+                // SAFETY: `slot` is valid for writes, and a `struct pci_driver` may be all zeroes. It
+                // is filled where it is, since a copy of it costs more code than the rest.
+                let driver = unsafe {
+                    slot.write_bytes(0, 1);
+                    &mut *slot
                 };
-                // SAFETY: `slot` is valid for writes.
-                unsafe { slot.write(driver) };
+                driver.name = name.as_char_ptr();
+                driver.probe = Some(Self::probe);
+                driver.remove = Some(Self::remove);
+                driver.sriov_configure = Some(Self::sriov_configure);
+                driver.err_handler = &raw const bindings::vfio_pci_core_err_handlers;
+                driver.driver_managed_dma = true;
                 // SAFETY: The driver is pinned, and unregistered before its memory goes away.
                 // INVARIANT: On success the driver is registered.
                 to_result(unsafe {
