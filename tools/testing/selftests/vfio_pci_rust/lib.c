@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include <linux/iommufd.h>
 
@@ -85,10 +86,12 @@ const char *setup_modules(void)
 {
 	if (geteuid())
 		return "these tests need root";
-	if (system("modprobe -q vfio_pci_rust"))
+	/* Starting a program takes long on a debug kernel. */
+	if (access(PCI "/drivers/" DRIVER, F_OK) && system("modprobe -q vfio_pci_rust"))
 		return "there is no module vfio_pci_rust";
 	/* They may be built in. */
-	(void)!system("modprobe -q -a vfio_iommu_type1 iommufd");
+	if (access("/sys/module/vfio_iommu_type1", F_OK) || access("/dev/iommu", F_OK))
+		(void)!system("modprobe -q -a vfio_iommu_type1 iommufd");
 	if (access("/dev/vfio/vfio", F_OK))
 		return "the kernel has no VFIO containers";
 	if (access("/dev/iommu", F_OK))
@@ -96,8 +99,28 @@ const char *setup_modules(void)
 	return NULL;
 }
 
-/* The first PCI device for which @wanted holds. */
-static const char *find_device(bool (*wanted)(const char *bdf))
+int remove_module(void)
+{
+	return syscall(SYS_delete_module, module_of(DRIVER), O_NONBLOCK) ? -errno : 0;
+}
+
+bool is_builtin(void)
+{
+	char state[16];
+
+	return read_sysfs(state, sizeof(state), "/sys/module/%s/initstate",
+			  module_of(DRIVER)) < 0;
+}
+
+long env_number(const char *name, long otherwise)
+{
+	const char *text = getenv(name);
+
+	return text ? atol(text) : otherwise;
+}
+
+/* The first PCI device for which @wanted holds, other than @not. */
+static const char *find_device(bool (*wanted)(const char *bdf), const char *not)
 {
 	static char found[BDF_LEN];
 	struct dirent **names;
@@ -108,7 +131,8 @@ static const char *find_device(bool (*wanted)(const char *bdf))
 	for (i = 0; i < n; i++) {
 		const char *name = names[i]->d_name;
 
-		if (!ret && strlen(name) < BDF_LEN && name[0] != '.' && wanted(name)) {
+		if (!ret && strlen(name) < BDF_LEN && name[0] != '.' &&
+		    (!not || strcmp(name, not)) && wanted(name)) {
 			snprintf(found, BDF_LEN, "%.12s", name);
 			ret = found;
 		}
@@ -131,7 +155,7 @@ static const char *find_pf(void)
 {
 	const char *found = getenv("VFIO_PCI_RUST_PF");
 
-	return found ? found : find_device(is_pf);
+	return found ? found : find_device(is_pf, NULL);
 }
 
 const char *setup_pf(const char **pf)
@@ -150,6 +174,18 @@ const char *setup_pf(const char **pf)
 	return NULL;
 }
 
+const char *setup_second_pf(const char *pf, const char **second)
+{
+	static char address[BDF_LEN];
+	const char *found = find_device(is_pf, pf);
+
+	if (!found)
+		return "there is no second device with SR-IOV";
+	snprintf(address, sizeof(address), "%s", found);
+	*second = address;
+	return NULL;
+}
+
 static bool is_plain_nvme(const char *bdf)
 {
 	char text[16], path[PATH_MAX];
@@ -162,7 +198,7 @@ static bool is_plain_nvme(const char *bdf)
 const char *setup_plain(const char **bdf)
 {
 	static char address[BDF_LEN];
-	const char *found = find_device(is_plain_nvme);
+	const char *found = find_device(is_plain_nvme, NULL);
 
 	if (!found)
 		return "there is no NVMe device without SR-IOV";
@@ -193,7 +229,9 @@ const char *setup_vga(const char **bdf)
 
 const char *setup_c_driver(void)
 {
-	return system("modprobe -q vfio-pci") ? "there is no module vfio-pci" : NULL;
+	if (access(PCI "/drivers/" C_DRIVER, F_OK) && system("modprobe -q vfio-pci"))
+		return "there is no module vfio-pci";
+	return NULL;
 }
 
 __printf(2, 3) static int last_of_link(char name[NAME_MAX + 1], const char *path_format, ...)
@@ -278,21 +316,22 @@ int ensure_pf(const char *pf, const char *driver, int count)
 	return ret || !count ? ret : set_numvfs(pf, count);
 }
 
+void restore_device(const char *bdf)
+{
+	if (!bdf || (!is_bound(bdf, DRIVER) && !is_bound(bdf, C_DRIVER)))
+		return;
+	set_numvfs(bdf, 0);
+	bind_driver(bdf, NULL);
+	write_sysfs(bdf, PCI "/drivers_probe");
+}
+
 static pid_t main_pid;
 
 /* The tests run in children; what they share is put away by their parent. */
 static void restore_pf(void)
 {
-	const char *pf;
-
-	if (getpid() != main_pid)
-		return;
-	pf = find_pf();
-	if (!pf || (!is_bound(pf, DRIVER) && !is_bound(pf, C_DRIVER)))
-		return;
-	set_numvfs(pf, 0);
-	bind_driver(pf, NULL);
-	write_sysfs(pf, PCI "/drivers_probe");
+	if (getpid() == main_pid)
+		restore_device(find_pf());
 }
 
 static __attribute__((constructor)) void restore_pf_at_exit(void)

@@ -55,6 +55,12 @@ const char *setup_modules(void);
  */
 const char *setup_pf(const char **pf);
 
+/* Finds another SR-IOV capable device. Who uses it calls restore_device(). */
+const char *setup_second_pf(const char *pf, const char **second);
+
+/* Takes the device from a VFIO driver, and gives it to whatever driver wants it. */
+void restore_device(const char *bdf);
+
 /* Finds a device without SR-IOV that no program needs. */
 const char *setup_plain(const char **bdf);
 
@@ -66,6 +72,15 @@ const char *setup_c_driver(void);
 
 /* The name of a driver's module, as /sys/module has it. */
 const char *module_of(const char *driver);
+
+/* Removes our module, if nobody uses it. */
+int remove_module(void);
+
+/* Whether our driver is a part of the kernel's image. */
+bool is_builtin(void);
+
+/* A number from the environment. */
+long env_number(const char *name, long otherwise);
 
 /* Puts the address of the VF with this index into @bdf. */
 int vf_bdf(const char *pf, int index, char bdf[BDF_LEN]);

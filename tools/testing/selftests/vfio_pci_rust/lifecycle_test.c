@@ -3,13 +3,11 @@
  * Binding and unbinding, SR-IOV on and off, and the life of the module.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "../kselftest_harness.h"
@@ -33,19 +31,6 @@ FIXTURE_SETUP(lifecycle)
 FIXTURE_TEARDOWN(lifecycle)
 {
 	close_device(&self->device);
-}
-
-static int remove_module(void)
-{
-	return syscall(SYS_delete_module, module_of(DRIVER), O_NONBLOCK) ? -errno : 0;
-}
-
-static bool is_builtin(void)
-{
-	char state[16];
-
-	return read_sysfs(state, sizeof(state), "/sys/module/%s/initstate",
-			  module_of(DRIVER)) < 0;
 }
 
 TEST_F(lifecycle, binds_and_unbinds_again_and_again)
