@@ -10,12 +10,13 @@ MO ?= $(CURDIR)/build
 # The kernel's own compiler, unless told otherwise.
 LLVM ?= $(shell grep -qs '^CONFIG_CC_IS_CLANG=y' $(KDIR)/.config && echo 1)
 
-.PHONY: help demo check check-host modules modules_install install-tree remove-tree clean
+.PHONY: help demo check check-debug check-host modules modules_install install-tree remove-tree clean
 
 help:
 	@echo 'In a virtual machine, as root, with nothing prepared:'
 	@echo '  make demo            the VF token on an SR-IOV card, step by step'
 	@echo '  make check           all tests'
+	@echo '  make check-debug     the driver on a debug kernel: faults, load, races, leaks'
 	@echo '  make check-host      the tests that need no kernel (needs cargo)'
 	@echo
 	@echo 'For your own kernel:'
@@ -30,6 +31,9 @@ demo:
 
 check:
 	tools/testing/check
+
+check-debug:
+	tools/testing/check-debug
 
 check-host:
 	cargo test --manifest-path tools/testing/host/Cargo.toml
