@@ -4,6 +4,7 @@
  * it is the core's; these tests show that the driver does not stand in its way.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -213,6 +214,33 @@ TEST_F(device, unknown_ioctl_is_enotty)
 {
 	EXPECT_EQ(-1, ioctl(self->device.fd, _IO(VFIO_TYPE, VFIO_BASE + 99)));
 	EXPECT_EQ(ENOTTY, errno);
+}
+
+/* A feature of the core whose answer is a number. */
+TEST_F(device, bar_can_be_shared_as_dma_buf)
+{
+	struct {
+		struct vfio_device_feature header;
+		struct vfio_device_feature_dma_buf dma_buf;
+		struct vfio_region_dma_range range;
+	} request = {
+		.header.argsz = sizeof(request),
+		.header.flags = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_BUF,
+		.dma_buf.open_flags = O_CLOEXEC,
+		.dma_buf.nr_ranges = 1,
+		.range.length = 4096,
+	};
+	char link[64], target[64] = "";
+	int fd;
+
+	fd = ioctl(self->device.fd, VFIO_DEVICE_FEATURE, &request);
+	if (fd < 0 && errno == ENOTTY)
+		SKIP(return, "the kernel has no CONFIG_VFIO_PCI_DMABUF");
+	ASSERT_LT(0, fd);
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	EXPECT_LT(0, readlink(link, target, sizeof(target) - 1));
+	EXPECT_STREQ("/dmabuf:", target);
+	close(fd);
 }
 
 TEST_HARNESS_MAIN
