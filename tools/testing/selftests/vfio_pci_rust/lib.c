@@ -218,7 +218,7 @@ static bool is_vga(const char *bdf)
 const char *setup_vga(const char **bdf)
 {
 	static char address[BDF_LEN];
-	const char *found = find_device(is_vga);
+	const char *found = find_device(is_vga, NULL);
 
 	if (!found)
 		return "there is no VGA device";
