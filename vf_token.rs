@@ -34,6 +34,10 @@ use kernel::{
             Atomic,
             Relaxed, //
         },
+        lock::{
+            mutex::MutexBackend,
+            Guard, //
+        },
         Arc,
         Mutex, //
     }, //
@@ -80,29 +84,19 @@ impl Token {
             state <- new_mutex!(State::new(), "vf_token"),
         })
         .pin_chain(|token| {
-            token.state.lock().start(Uuid::randomize);
+            token.lock().start(Uuid::randomize);
             Ok(())
         })
     }
 
-    /// [`State::set`] under the lock.
-    pub(crate) fn set(
-        &self,
-        sriov_enabled: bool,
-        new: &Uuid,
-        offer: impl Fn(Option<&Uuid>) -> Result,
-    ) -> Result {
-        self.state.lock().set(sriov_enabled, new, offer)
-    }
-
-    /// [`State::match_vf`] under the lock.
-    pub(crate) fn match_vf(&self, given: Option<&Uuid>) -> Result<Generation> {
-        self.state.lock().match_vf(given)
+    /// Takes the lock.
+    pub(crate) fn lock(&self) -> Guard<'_, State, MutexBackend> {
+        self.state.lock()
     }
 
     /// [`State::claim`] under the lock, until the returned value is dropped.
     pub(crate) fn claim(self: &Arc<Self>, seen: Generation) -> Result<Claim> {
-        self.state.lock().claim(seen)?;
+        self.lock().claim(seen)?;
         Ok(Claim(self.clone()))
     }
 }
@@ -112,7 +106,7 @@ pub(crate) struct Claim(Arc<Token>);
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.0.state.lock().release();
+        self.0.lock().release();
     }
 }
 
@@ -138,27 +132,30 @@ fn of_pf(dev: &VfioDevice) -> Option<&Arc<Token>> {
 /// - `ENOTTY` if the device is no PF.
 #[inline(always)]
 pub(crate) fn set(pf: &VfioDevice, new: &Uuid) -> Result {
-    let token = of_pf(pf).ok_or(ENOTTY)?;
-    token
-        .set(pf.num_vfs() > 0, new, |t| pf.core_match_token_uuid(t))
-        .inspect_err(|e| tell_not_set(pf, *e))
+    let mut state = of_pf(pf).ok_or(ENOTTY)?.lock();
+    match state.set(pf.sriov_active(), new, |t| pf.core_match_token_uuid(t)) {
+        Ok(()) => Ok(()),
+        Err(e) => Err(not_set(pf, state, e)),
+    }
 }
 
 #[cold]
 #[inline(never)]
-fn tell_not_set(pf: &VfioDevice, error: Error) {
+fn not_set(pf: &VfioDevice, state: Guard<'_, State, MutexBackend>, error: Error) -> Error {
+    drop(state);
     let why = if error == ENODEV {
         "there are no VFs; enable SR-IOV first (sriov_numvfs)"
     } else {
         "a VF is open; close all VFs of this device first"
     };
     pf.notice(fmt!("VF token not set: {why}\n"));
+    error
 }
 
 /// Makes the core keep the token of a PF that has just been registered.
 pub(crate) fn publish(dev: &VfioDevice) {
     if let Some(token) = of_pf(dev) {
-        let state = token.state.lock();
+        let state = token.lock();
         // There are no VFs before the PF is bound, so the core has no reason to refuse. If it did,
         // only VFs under other drivers would notice, until the PF's user sets a token.
         let _ = dev.core_match_token_uuid(Some(state.token()));
@@ -170,7 +167,7 @@ pub(crate) fn publish(dev: &VfioDevice) {
 /// SR-IOV has to be off by then: a VF is the only one who would still ask for it.
 pub(crate) fn retire(pf: &Locked<'_, VfioPciRust>) {
     if let Some(token) = of_pf(pf) {
-        let mut state = token.state.lock();
+        let mut state = token.lock();
         state.retire();
         // The core frees its copy without overwriting it. No VF is left that it could refuse for.
         let _ = pf.core_match_token_uuid(Some(&Uuid::random()));
@@ -200,7 +197,6 @@ pub(crate) fn match_token(dev: &VfioDevice, given: Option<&Uuid>) -> Result {
 
 fn match_pf(pf: &VfioDevice, token: &Token, given: Option<&Uuid>) -> Result {
     let result = token
-        .state
         .lock()
         .open_pf(given, |t| pf.core_match_token_uuid(t));
 
@@ -221,7 +217,7 @@ fn match_vf(vf: &VfioDevice, seen: &Atomic<u64>, given: Option<&Uuid>) -> Result
             let Some(token) = of_pf(pf) else {
                 return Err(EINVAL);
             };
-            let result = token.match_vf(given);
+            let result = token.lock().match_vf(given);
             match result {
                 Ok(generation) => seen.store(generation.to_raw(), Relaxed),
                 Err(_) => vf.notice(fmt!(

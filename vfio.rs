@@ -32,7 +32,8 @@ pub(crate) use self::device::{
     Function,
     Locked,
     Options,
-    SriovPf, //
+    SriovPf,
+    UserPlace, //
 };
 pub(crate) use self::driver::Driver;
 pub(crate) use self::id::Id;

@@ -69,9 +69,9 @@ impl State {
 
     /// Sets the token, as `VFIO_DEVICE_FEATURE` does.
     ///
-    /// `offer` is called once. A keeper that has open VFs accepts none but the token it has, which is
-    /// the one of this state; and never none at all. So a new token is offered as it is, and if it is
-    /// the one that is set already, `None` is offered.
+    /// `offer` is called once. A keeper that has open VFs accepts none but the token it has, which
+    /// is the one of this state; and never none at all. So a new token is offered as it is, and if
+    /// it is the one that is set already, `None` is offered.
     ///
     /// # Errors
     ///

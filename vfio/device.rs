@@ -17,7 +17,11 @@ use super::{
 };
 use core::{
     cell::UnsafeCell,
-    mem,
+    marker::PhantomData,
+    mem::{
+        self,
+        MaybeUninit, //
+    },
     ops::Deref,
     ptr, //
 };
@@ -177,7 +181,8 @@ impl<T: Driver> Device<T> {
         dev.name()
     }
 
-    /// Prints a message about this device, unless there were too many lately. It ends with a newline.
+    /// Prints a message about this device, which ends with a newline, unless there were too many
+    /// lately.
     #[cold]
     #[inline(never)]
     pub(crate) fn notice(&self, message: fmt::Arguments<'_>) {
@@ -193,6 +198,13 @@ impl<T: Driver> Device<T> {
         return unsafe { kernel::bindings::pci_num_vf(self.pdev_raw()) };
         #[cfg(not(CONFIG_PCI_IOV))]
         return 0;
+    }
+
+    /// Whether SR-IOV is enabled, or just being enabled or disabled.
+    pub(crate) fn sriov_active(&self) -> bool {
+        // SAFETY: `core` is initialised by the type invariants. The core writes a whole `bool`, and
+        // a volatile read is what `READ_ONCE()` is in C.
+        unsafe { (&raw const (*self.as_raw()).sriov_active).read_volatile() }
     }
 
     /// The device that the PF of this VF is for VFIO.
@@ -226,8 +238,8 @@ impl<T: Driver> Device<T> {
         to_result(unsafe { bindings::vfio_pci_core_match_token_uuid(self.as_vfio(), uuid.cast()) })
     }
 
-    /// Lets the core answer a `VFIO_DEVICE_FEATURE` call: with an error of the feature, `ENOTTY` if it
-    /// does not know the feature, 0, or for some features a file descriptor.
+    /// Lets the core answer a `VFIO_DEVICE_FEATURE` call: with an error of the feature, `ENOTTY` if
+    /// it does not know the feature, 0, or for some features a file descriptor.
     pub(crate) fn core_ioctl_feature(&self, flags: u32, arg: FeatureArg) -> IoctlReturn {
         // SAFETY: The device is registered and in use by the caller; the core checks the size and
         // treats the address as one of user space.
@@ -312,30 +324,17 @@ impl FeatureArg {
         self.size
     }
 
-    /// Reads the data into `value`, whose size is how much is read.
+    /// The place of a `V` at the start of the data.
     ///
     /// # Errors
     ///
-    /// `EFAULT` if the data is shorter, or its address is not readable.
+    /// `EINVAL` if the data is shorter.
     #[inline(always)]
-    pub(crate) fn read_into<V: FromBytes>(self, value: &mut V) -> Result {
-        let size = mem::size_of::<V>();
-        if self.size < size {
-            return Err(EFAULT);
+    pub(crate) fn place_of<V>(self) -> Result<UserPlace<V>> {
+        if self.size < mem::size_of::<V>() {
+            return Err(EINVAL);
         }
-        // SAFETY: `value` is borrowed exclusively and has as many bytes. Whatever bytes are written
-        // there are valid for it. The function treats the other address as one of user space.
-        let left = unsafe {
-            kernel::bindings::copy_from_user(
-                ptr::from_mut(value).cast(),
-                self.ptr.as_const_ptr(),
-                size,
-            )
-        };
-        if left != 0 {
-            return Err(EFAULT);
-        }
-        Ok(())
+        Ok(UserPlace(self.ptr, PhantomData))
     }
 
     /// Writes `value` to the data.
@@ -345,6 +344,45 @@ impl FeatureArg {
     /// `EFAULT` if the data is shorter, or its address is not writable.
     pub(crate) fn write<V: AsBytes>(self, value: &V) -> Result {
         UserSlice::new(self.ptr, self.size).writer().write(value)
+    }
+}
+
+/// An address in user space from which on a `V` belongs to the caller; nothing is known of it.
+pub(crate) struct UserPlace<V>(UserPtr, PhantomData<V>);
+
+impl<V: FromBytes> UserPlace<V> {
+    /// Reads the value and calls `f` with it. It is dropped where it was read to and has never been
+    /// anywhere else.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if the address is not readable; else those of `f`.
+    #[inline(always)]
+    pub(crate) fn read_and(self, f: impl FnOnce(&V) -> Result) -> Result {
+        struct InPlace<V>(MaybeUninit<V>);
+
+        impl<V> Drop for InPlace<V> {
+            fn drop(&mut self) {
+                // SAFETY: `read_and()` has written all bytes, which are valid for a `V`.
+                unsafe { self.0.assume_init_drop() }
+            }
+        }
+
+        let mut value = InPlace(MaybeUninit::<V>::uninit());
+        // SAFETY: The memory of `value` is that large. The function writes all of it, zeroes for
+        // what it cannot read, and treats the other address as one of user space.
+        let left = unsafe {
+            kernel::bindings::copy_from_user(
+                value.0.as_mut_ptr().cast(),
+                self.0.as_const_ptr(),
+                mem::size_of::<V>(),
+            )
+        };
+        if left != 0 {
+            return Err(EFAULT);
+        }
+        // SAFETY: All bytes are written, and whatever they are, they are valid for a `V`.
+        f(unsafe { value.0.assume_init_ref() })
     }
 }
 

@@ -73,8 +73,8 @@ impl<T: Driver> Registration<T> {
             _driver: PhantomData,
             // Last, since devices are bound from inside of the registration.
             driver <- Opaque::try_ffi_init(move |slot: *mut kernel::bindings::pci_driver| {
-                // SAFETY: `slot` is valid for writes, and a `struct pci_driver` may be all zeroes. It
-                // is filled where it is, since a copy of it costs more code than the rest.
+                // SAFETY: `slot` is valid for writes, and a `struct pci_driver` may be all zeroes.
+                // It is filled where it is, since a copy of it costs more code than the rest.
                 let driver = unsafe {
                     slot.write_bytes(0, 1);
                     &mut *slot

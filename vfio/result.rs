@@ -2,8 +2,8 @@
 
 //! Results as C has them.
 //!
-//! The functions of `kernel::error` do the same, but they are calls even where the compiler knows the
-//! result, and every ioctl passes them.
+//! The functions of `kernel::error` do the same, but they are calls even where the compiler knows
+//! the result, and every ioctl passes them.
 
 use core::mem;
 use kernel::{
@@ -12,8 +12,8 @@ use kernel::{
 };
 
 const fn to_errno(error: Error) -> c_int {
-    // SAFETY: An `Error` has the size of a `c_int`, or this would not compile, and is one number. For
-    // a `c_int` every number is valid; that it is the errno is checked below.
+    // SAFETY: An `Error` has the size of a `c_int`, or this would not compile, and is one number.
+    // For a `c_int` every number is valid; that it is the errno is checked below.
     unsafe { mem::transmute::<Error, c_int>(error) }
 }
 

@@ -48,12 +48,6 @@ impl Uuid {
     }
 }
 
-impl Default for Uuid {
-    fn default() -> Self {
-        Self::nil()
-    }
-}
-
 impl Drop for Uuid {
     fn drop(&mut self) {
         self.wipe();

@@ -60,8 +60,9 @@ impl Request {
     /// `EINVAL` if a bit above 18 is set, or GET and SET without PROBE.
     #[inline(always)]
     pub(crate) fn new(flags: u32) -> Result<Self> {
-        // Every request passes here, so this is both conditions in one comparison: with GET and SET
-        // turned over, the two without PROBE are less than GET, and an unknown bit is more than ALL.
+        // Every request passes here, so this is both conditions in one comparison: with GET and
+        // SET turned over, the two without PROBE are less than GET, and an unknown bit is more
+        // than ALL.
         if (flags ^ (GET | SET)).wrapping_sub(GET) > ALL - GET {
             return Err(EINVAL);
         }
@@ -94,14 +95,14 @@ impl Request {
         if self.0 & PROBE != 0 {
             return Ok(Action::Probe);
         }
-        let action = match asked {
-            GET => Action::Get,
-            SET => Action::Set,
-            _ => return Err(EINVAL),
-        };
-        if given < needed {
+        // Not both, see `new()`.
+        if asked == 0 || given < needed {
             return Err(EINVAL);
         }
-        Ok(action)
+        Ok(if asked & SET != 0 {
+            Action::Set
+        } else {
+            Action::Get
+        })
     }
 }

@@ -11,7 +11,10 @@ use super::request::{
     Operations,
     Request, //
 };
-use crate::vfio::FeatureArg;
+use crate::vfio::{
+    FeatureArg,
+    UserPlace, //
+};
 use core::mem::size_of;
 use kernel::{
     prelude::*,
@@ -33,7 +36,7 @@ use kernel::{
 /// INDEX => core;                                      // Device::core_ioctl_feature()
 /// ```
 ///
-/// `Data` must be `AsBytes` to be got, and `FromBytes` and `Default` to be set. What may not cross
+/// `Data` must be `AsBytes` to be got, and `FromBytes` to be set. What may not cross
 /// to user space does not compile, and neither does an index that is there twice.
 ///
 /// # Errors
@@ -136,7 +139,7 @@ pub(super) fn get<D, T: AsBytes>(
 
 /// A feature that can be set.
 #[inline(always)]
-pub(super) fn set<D, T: FromBytes + Default>(
+pub(super) fn set<D, T: FromBytes>(
     request: Request,
     arg: FeatureArg,
     dev: &D,
@@ -148,7 +151,7 @@ pub(super) fn set<D, T: FromBytes + Default>(
     };
     match request.check(offered, size_of::<T>(), arg.size())? {
         Action::Probe => Ok(()),
-        Action::Set => read_and_set(arg, dev, set),
+        Action::Set => read_and_set(dev, arg.place_of()?, set),
         // Not offered.
         Action::Get => Err(EINVAL),
     }
@@ -160,7 +163,7 @@ pub(super) fn set<D, T: FromBytes + Default>(
     expect(dead_code, reason = "no feature of the driver offers it yet")
 )]
 #[inline(always)]
-pub(super) fn get_set<D, T: AsBytes + FromBytes + Default>(
+pub(super) fn get_set<D, T: AsBytes + FromBytes>(
     request: Request,
     arg: FeatureArg,
     dev: &D,
@@ -174,19 +177,16 @@ pub(super) fn get_set<D, T: AsBytes + FromBytes + Default>(
     match request.check(offered, size_of::<T>(), arg.size())? {
         Action::Probe => Ok(()),
         Action::Get => arg.write(&get(dev)?),
-        Action::Set => read_and_set(arg, dev, set),
+        Action::Set => read_and_set(dev, arg.place_of()?, set),
     }
 }
 
 // Not inlined, so that PROBE and what is refused need no stack.
 #[inline(never)]
-fn read_and_set<D, T: FromBytes + Default>(
-    arg: FeatureArg,
+fn read_and_set<D, T: FromBytes>(
     dev: &D,
+    place: UserPlace<T>,
     set: impl FnOnce(&D, &T) -> Result,
 ) -> Result {
-    // Read in place, so that a secret leaves no second copy on the stack.
-    let mut data = T::default();
-    arg.read_into(&mut data)?;
-    set(dev, &data)
+    place.read_and(|data| set(dev, data))
 }
