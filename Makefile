@@ -10,7 +10,8 @@ MO ?= $(CURDIR)/build
 # The kernel's own compiler, unless told otherwise.
 LLVM ?= $(shell grep -qs '^CONFIG_CC_IS_CLANG=y' $(KDIR)/.config && echo 1)
 
-.PHONY: help demo check check-debug check-host modules modules_install install-tree remove-tree clean
+.PHONY: help demo check check-clients check-debug check-host bench modules modules_install \
+	install-tree remove-tree clean
 
 help:
 	@echo 'In a virtual machine, as root, with nothing prepared:'
@@ -18,12 +19,15 @@ help:
 	@echo '  make check           all tests'
 	@echo '  make check-debug     the driver on a debug kernel: faults, load, races, leaks'
 	@echo '  make check-host      the tests that need no kernel (needs cargo)'
+	@echo '  make bench           what operations take beside vfio-pci, in instructions'
+	@echo '  make bench WALL=1    the same in nanoseconds, for machines with KVM (VFIO_LAB_KVM=1)'
 	@echo
 	@echo 'For your own kernel:'
 	@echo '  make install-tree KSRC=TREE   put the driver into a kernel tree'
 	@echo '  make remove-tree KSRC=TREE    take it out again'
 	@echo '  make modules [KDIR=BUILD]     build the module outside of the tree, in build/'
 	@echo '  make modules_install          install what was built (as root)'
+	@echo '  make bench PF=ADDRESS         compare with vfio-pci on this machine, with that device'
 	@echo '  make clean                    remove build/'
 
 demo:
@@ -34,6 +38,9 @@ check:
 
 check-debug:
 	tools/testing/check-debug
+
+bench:
+	tools/bench/bench $(if $(WALL),--wall) $(if $(PF),--host '$(PF)')
 
 check-host:
 	cargo test --manifest-path tools/testing/host/Cargo.toml

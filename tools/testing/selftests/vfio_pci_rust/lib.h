@@ -17,7 +17,10 @@
 #include <linux/vfio.h>
 #include <linux/vfio_pci_rust.h>
 
-#include "../kselftest.h"
+/* kselftest.h has it, too, but the benchmark is built without a kernel tree. */
+#ifndef __printf
+#define __printf(a, b)	__attribute__((format(printf, a, b)))
+#endif
 
 #define DRIVER		VFIO_PCI_RUST_DRIVER_NAME
 #define C_DRIVER	"vfio-pci"

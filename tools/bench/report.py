@@ -1,0 +1,233 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Makes a table, JSON and a chart of what vfio-bench has measured.
+
+`bench` calls this. Exit status: 0; 1 if there is nothing to report; 3 if with --check a limit of
+goals.toml is exceeded.
+"""
+
+import argparse
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tomllib
+
+C, RUST = "vfio-pci", "vfio-pci-rust"
+
+# In the order of the table: operation, what it is, whether the time on the CPU counts alone.
+OPERATIONS = {
+    "floor": "unknown ioctl: the floor of any",
+    "probe_token": "PROBE of the token",
+    "set": "SET of another token",
+    "set_same": "SET of the same token",
+    "set_refused": "SET while a VF is open (C: 0, Rust: EBUSY)",
+    "get": "GET of the token (EINVAL)",
+    "probe_unknown": "PROBE of an unknown index (ENOTTY)",
+    "probe_reserved": "PROBE of 0xffff (ENOTTY)",
+    "probe_low_power_entry": "PROBE of low power entry",
+    "probe_low_power_wakeup": "PROBE of low power entry with wakeup",
+    "probe_low_power_exit": "PROBE of low power exit",
+    "match_right": "VF: check of the right token, by group",
+    "match_wrong": "VF: check of a wrong token, by group",
+    "open_close": "VF: open and close, without reset",
+    "open_close_reset": "VF: open and close, with reset",
+    "probe": "VF: probe",
+    "remove": "VF: remove",
+    "sriov_on": "SR-IOV on, 7 VFs",
+    "module_load": "load of the module",
+    "text": "module: text, bytes",
+    "data": "module: data, bytes",
+    "bss": "module: bss, bytes",
+    "device": "memory of a device, bytes",
+    "build": "build of the module, CPU seconds",
+}
+
+
+def die(message):
+    print(f"report.py: {message}", file=sys.stderr)
+    sys.exit(1)
+
+
+def read_measured(name):
+    """The values of every operation and driver, one a round."""
+    values = {}
+    with open(name, encoding="utf-8") as lines:
+        for line in lines:
+            if line.startswith("{"):
+                m = json.loads(line)
+                values.setdefault(m["operation"], {}).setdefault(m["driver"], []).append(m["value"])
+    return values
+
+
+def output_of(*command):
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def device_size(disassembly):
+    """The first argument of the module's one call of _vfio_alloc_device()."""
+    before = disassembly[: disassembly.index("_vfio_alloc_device")]
+    return int(re.findall(r"movl\s+\$(\w+), %edi", before)[-1], 0)
+
+
+def read_module(name):
+    text, data, bss = output_of("size", name).splitlines()[1].split()[:3]
+    disassembly = output_of("llvm-objdump", "-dr", "--no-show-raw-insn", name)
+    return {
+        "text": int(text),
+        "data": int(data),
+        "bss": int(bss),
+        "device": device_size(disassembly),
+    }
+
+
+def make_rows(values, goals):
+    rows = []
+    for operation, title in OPERATIONS.items():
+        both = values.get(operation, {})
+        if C not in both or RUST not in both:
+            continue
+        c, rust = (statistics.median(both[driver]) for driver in (C, RUST))
+        row = {
+            "operation": operation,
+            "title": title,
+            "c": c,
+            "rust": rust,
+            "rounds": {"c": both[C], "rust": both[RUST]},
+            "ratio": rust / c if c else None,
+            "spread": max(
+                (max(v) - min(v)) / statistics.median(v) if statistics.median(v) else 0
+                for v in both.values()
+            ),
+        }
+        goal = goals["operations"].get(operation)
+        if goal and row["ratio"] is not None:
+            limit = goal.get("limit", goal["goal"])
+            row["goal"] = goal["goal"]
+            row["met"] = row["ratio"] <= goal["goal"] + goals["noise"]
+            row["limit"] = limit
+            row["within_limit"] = row["ratio"] <= limit + goals["noise"]
+        rows.append(row)
+    return rows
+
+
+def cells(row):
+    digits = 1 if row["operation"] == "build" else 0
+    goal = ""
+    if "goal" in row:
+        goal = f"{row['goal']:.2f} {'met' if row['met'] else 'missed'}"
+    return (
+        row["title"],
+        f"{row['c']:,.{digits}f}",
+        f"{row['rust']:,.{digits}f}",
+        "" if row["ratio"] is None else f"{row['ratio']:.3f}",
+        f"{row['spread']:.2%}",
+        goal,
+    )
+
+
+HEADINGS = ("operation", "C", "Rust", "Rust/C", "spread", "goal")
+
+
+def table(rows):
+    lines = [HEADINGS, *map(cells, rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(HEADINGS))]
+    rule = "  ".join("=" * width for width in widths)
+    out = [rule]
+    for line in lines:
+        first = line[0].ljust(widths[0])
+        rest = (cell.rjust(width) for cell, width in zip(line[1:-1], widths[1:-1]))
+        out.append("  ".join((first, *rest, line[-1])).rstrip())
+        if line is HEADINGS:
+            out.append(rule)
+    return "\n".join([*out, rule])
+
+
+def write_rst(name, text):
+    """Puts the table between the two marks of the document."""
+    begin, end = ".. table of the last run\n", ".. end of the table\n"
+    with open(name, encoding="utf-8") as file:
+        before, _, rest = file.read().partition(begin)
+    _, mark, after = rest.partition(end)
+    if not mark:
+        die(f"{name} has no line '{end.strip()}'")
+    with open(name, "w", encoding="utf-8") as file:
+        file.write(f"{before}{begin}\n{text}\n\n{mark}{after}")
+
+
+def write_chart(name, rows, unit):
+    try:
+        import matplotlib
+    except ImportError:
+        print("report.py: no chart: python3-matplotlib is not installed", file=sys.stderr)
+        return
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "vfio-bench"
+    import matplotlib.pyplot as plt
+
+    rows = [row for row in reversed(rows) if row["ratio"] is not None]
+    figure, axes = plt.subplots(figsize=(9, 0.32 * len(rows) + 1.2), layout="constrained")
+    colors = ["tab:red" if not row.get("met", True) else "tab:blue" for row in rows]
+    axes.barh(range(len(rows)), [row["ratio"] for row in rows], color=colors, height=0.6)
+    for y, row in enumerate(rows):
+        axes.text(row["ratio"], y, f" {row['ratio']:.3f}", va="center", fontsize=8)
+        if "goal" in row:
+            axes.plot([row["goal"]] * 2, [y - 0.4, y + 0.4], color="black", linewidth=2)
+    axes.axvline(1, color="grey", linewidth=0.8)
+    axes.set_yticks(range(len(rows)), [row["title"] for row in rows], fontsize=8)
+    axes.set_xlabel(f"vfio-pci-rust / vfio-pci ({unit}); black: the goal; red: missed")
+    figure.savefig(name, metadata={"Date": None})
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("measured", help="what vfio-bench printed")
+    parser.add_argument("--unit", default="instructions", help="what a value counts")
+    parser.add_argument("--goals", required=True, help="goals.toml")
+    parser.add_argument("--c-module", metavar="KO", help="vfio-pci.ko, for its size")
+    parser.add_argument("--rust-module", metavar="KO", help="vfio-pci-rust.ko, built alike")
+    parser.add_argument("--build", metavar="C,RUST", help="CPU seconds that building took")
+    parser.add_argument("--kernel", help="release of the kernel that ran, for JSON")
+    parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--chart", metavar="FILE", help="an SVG")
+    parser.add_argument("--rst", metavar="FILE", help="document to put the table into")
+    parser.add_argument("--check", action="store_true", help="fail if a limit is exceeded")
+    args = parser.parse_args()
+
+    values = read_measured(args.measured)
+    if not values:
+        die(f"{args.measured} has no measurements")
+    for driver, module in ((C, args.c_module), (RUST, args.rust_module)):
+        if module:
+            for key, value in read_module(module).items():
+                values.setdefault(key, {})[driver] = [value]
+    if args.build:
+        c, rust = map(float, args.build.split(","))
+        values["build"] = {C: [c], RUST: [rust]}
+
+    with open(args.goals, "rb") as file:
+        rows = make_rows(values, tomllib.load(file))
+    text = table(rows)
+    print(text)
+    if args.json:
+        with open(args.json, "w", encoding="utf-8") as file:
+            result = {"unit": args.unit, "kernel": args.kernel, "operations": rows}
+            json.dump(result, file, indent=1)
+            file.write("\n")
+    if args.chart:
+        write_chart(args.chart, rows, args.unit)
+    if args.rst:
+        write_rst(args.rst, text)
+    exceeded = [row for row in rows if not row.get("within_limit", True)]
+    for row in exceeded:
+        print(
+            f"report.py: {row['title']}: {row['ratio']:.3f} times C, at most {row['limit']:.2f} allowed",
+            file=sys.stderr,
+        )
+    if args.check and exceeded:
+        sys.exit(3)
+
+
+if __name__ == "__main__":
+    main()

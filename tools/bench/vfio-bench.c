@@ -1,0 +1,597 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Measures operations of vfio-pci and of vfio-pci-rust on the same SR-IOV card,
+ * in turns. Prints one JSON object a line: an operation, a driver, a round, and
+ * what the operation took once, in nanoseconds; under QEMU's -icount a nanosecond
+ * is an instruction.
+ *
+ * `bench` builds and starts it; see Documentation/performance.rst.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#include "lib.h"
+
+#define MAX_BATCHES	101
+#define UNKNOWN_INDEX	200
+#define RESERVED_INDEX	0xffff
+#define MODULE_OPTIONS	"enable_sriov=1"
+
+/* More messages than a rate limit lets through. */
+#define REFUSALS	30
+
+static const char *const drivers[] = { C_DRIVER, DRIVER };
+
+static const char *pf;
+static int rounds = 3;
+static int calls = 200;		/* ioctls in a batch */
+static int batches = 21;	/* batches of which the median counts */
+static int slow_batches = 5;	/* the same for operations of milliseconds */
+
+/* What is restored at the end. */
+static bool was_loaded[2];
+static char enable_sriov[2][8];
+static struct rlimit open_files;
+
+static volatile sig_atomic_t stopped;
+
+/* ---- errors and the end ------------------------------------------------------------------ */
+
+#define die(...)						\
+	do {							\
+		fprintf(stderr, "vfio-bench: " __VA_ARGS__);	\
+		fputc('\n', stderr);				\
+		exit(1);					\
+	} while (0)
+
+/* Ends between two operations, so that everything can be put back. */
+static void check_stop(void)
+{
+	if (stopped) {
+		fprintf(stderr, "vfio-bench: interrupted\n");
+		exit(128 + stopped);
+	}
+}
+
+static void on_signal(int number)
+{
+	stopped = number;
+}
+
+/* What an ioctl answered, against what this driver should answer. */
+static void expect(const char *operation, int wanted, int got)
+{
+	if (got != wanted)
+		die("%s: expected %s, got %s", operation,
+		    wanted ? strerrorname_np(-wanted) : "0",
+		    got ? strerrorname_np(-got) : "0");
+}
+
+/*
+ * Runs first. While a VF is open SR-IOV cannot be switched off, and what puts
+ * things back opens files.
+ */
+static void close_all(void)
+{
+	setrlimit(RLIMIT_NOFILE, &open_files);
+	close_range(STDERR_FILENO + 1, ~0U, 0);
+}
+
+static const char *module_name(int driver)
+{
+	return driver ? "vfio_pci_rust" : "vfio_pci";
+}
+
+static bool is_loaded(int driver)
+{
+	char text[16];
+
+	return read_sysfs(text, sizeof(text), "/sys/module/%s/initstate",
+			  module_name(driver)) > 0;
+}
+
+/* Runs after lib.c has put away the PF, if that was bound. */
+static void restore(void)
+{
+	int i;
+
+	if (pf)
+		write_sysfs(pf, "/sys/bus/pci/drivers_probe");
+	for (i = 0; i < 2; i++) {
+		if (!was_loaded[i])
+			syscall(SYS_delete_module, module_name(i), O_NONBLOCK);
+		else if (enable_sriov[i][0])
+			write_sysfs(enable_sriov[i], "/sys/module/%s/parameters/enable_sriov",
+				    module_name(i));
+	}
+}
+
+/* Runs before the constructor of lib.c, so that its own part runs after. */
+static __attribute__((constructor(101))) void restore_at_exit(void)
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		was_loaded[i] = is_loaded(i);
+		if (read_sysfs(enable_sriov[i], sizeof(enable_sriov[i]),
+			       "/sys/module/%s/parameters/enable_sriov",
+			       module_name(i)) < 0)
+			enable_sriov[i][0] = 0;
+	}
+	atexit(restore);
+}
+
+/* ---- measuring --------------------------------------------------------------------------- */
+
+static int64_t now(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return ts.tv_sec * 1000000000LL + ts.tv_nsec;
+}
+
+static int compare(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static double median(double *values, int count)
+{
+	qsort(values, count, sizeof(*values), compare);
+	return count % 2 ? values[count / 2] :
+			   (values[count / 2 - 1] + values[count / 2]) / 2;
+}
+
+static void report(const char *operation, int driver, int round, double value)
+{
+	printf("{\"operation\": \"%s\", \"driver\": \"%s\", \"round\": %d, \"value\": %.2f}\n",
+	       operation, drivers[driver], round, value);
+	fflush(stdout);
+}
+
+/*
+ * Ioctls are measured in batches, on the clock that everybody has. The median of
+ * the batches leaves out those that the timer interrupted.
+ */
+#define MEASURE(operation, driver, round, call)				\
+	do {								\
+		double values_[MAX_BATCHES];				\
+		int b_, i_;						\
+									\
+		check_stop();						\
+		for (b_ = 0; b_ < batches; b_++) {			\
+			int64_t start_ = now(CLOCK_MONOTONIC);		\
+									\
+			for (i_ = 0; i_ < calls; i_++) {		\
+				call;					\
+			}						\
+			values_[b_] = (now(CLOCK_MONOTONIC) - start_) / \
+				      (double)calls;			\
+		}							\
+		report(operation, driver, round, median(values_, batches)); \
+	} while (0)
+
+/*
+ * What takes milliseconds sleeps and waits for hardware, too, so here only the
+ * time counts in which this thread runs.
+ */
+#define CPU_TIME	CLOCK_THREAD_CPUTIME_ID
+
+/* ---- a VFIO_DEVICE_FEATURE call made ready ------------------------------------------------- */
+
+/* A struct vfio_device_feature with a token. */
+struct request {
+	uint32_t argsz;
+	uint32_t flags;
+	uint8_t data[UUID_LEN];
+};
+
+static struct request request(uint32_t flags, const uint8_t *token)
+{
+	struct request r = {
+		.argsz = sizeof(r),
+		.flags = flags,
+	};
+
+	if (token)
+		memcpy(r.data, token, UUID_LEN);
+	return r;
+}
+
+static int answer(int fd, struct request *r)
+{
+	return ioctl(fd, VFIO_DEVICE_FEATURE, r) ? -errno : 0;
+}
+
+/* One kind of request, always the same answer. */
+static void measure_feature(const char *operation, int driver, int round, int fd,
+			    uint32_t flags, int wanted)
+{
+	struct request r = request(flags, NULL);
+
+	expect(operation, wanted, answer(fd, &r));
+	MEASURE(operation, driver, round, ioctl(fd, VFIO_DEVICE_FEATURE, &r));
+}
+
+/* ---- operations on an open PF -------------------------------------------------------------- */
+
+#define GET	VFIO_DEVICE_FEATURE_GET
+#define SET	VFIO_DEVICE_FEATURE_SET
+#define PROBE	VFIO_DEVICE_FEATURE_PROBE
+#define TOKEN	VFIO_DEVICE_FEATURE_PCI_VF_TOKEN
+
+static void measure_pf(int driver, int round, int fd)
+{
+	struct request a = request(SET | TOKEN, token_a);
+	struct request b = request(SET | TOKEN, token_b);
+
+	expect("floor", -ENOTTY, ioctl(fd, _IO(VFIO_TYPE, VFIO_BASE + 99)) ? -errno : 0);
+	MEASURE("floor", driver, round, ioctl(fd, _IO(VFIO_TYPE, VFIO_BASE + 99)));
+
+	measure_feature("probe_token", driver, round, fd, PROBE | SET | TOKEN, 0);
+	measure_feature("probe_unknown", driver, round, fd, PROBE | UNKNOWN_INDEX, -ENOTTY);
+	measure_feature("probe_reserved", driver, round, fd, PROBE | RESERVED_INDEX, -ENOTTY);
+	measure_feature("get", driver, round, fd, GET | TOKEN, -EINVAL);
+	measure_feature("probe_low_power_entry", driver, round, fd,
+			PROBE | SET | VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY, 0);
+	measure_feature("probe_low_power_wakeup", driver, round, fd,
+			PROBE | SET | VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP, 0);
+	measure_feature("probe_low_power_exit", driver, round, fd,
+			PROBE | SET | VFIO_DEVICE_FEATURE_LOW_POWER_EXIT, 0);
+
+	expect("set", 0, answer(fd, &a));
+	expect("set", 0, answer(fd, &b));
+	MEASURE("set", driver, round,
+		ioctl(fd, VFIO_DEVICE_FEATURE, i_ % 2 ? &b : &a));
+	expect("set_same", 0, answer(fd, &a));
+	MEASURE("set_same", driver, round, ioctl(fd, VFIO_DEVICE_FEATURE, &a));
+}
+
+/* With a VF open our driver refuses, and says so; the driver in C does not. */
+static void measure_refused_set(int driver, int round, int fd)
+{
+	struct request a = request(SET | TOKEN, token_a);
+	int i;
+
+	expect("set_refused", driver ? -EBUSY : 0, answer(fd, &a));
+	for (i = 0; i < REFUSALS; i++)
+		answer(fd, &a);
+	MEASURE("set_refused", driver, round, ioctl(fd, VFIO_DEVICE_FEATURE, &a));
+}
+
+/* ---- operations on a VF -------------------------------------------------------------------- */
+
+static int open_by_name(const struct device *vf, const char *name)
+{
+	int fd = ioctl(vf->group, VFIO_GROUP_GET_DEVICE_FD, name);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* No new descriptor can be had. What it takes to open a device ends right after its check. */
+static void forbid_new_files(void)
+{
+	int first = dup(0);
+	struct rlimit none = { .rlim_cur = first, .rlim_max = open_files.rlim_max };
+
+	close(first);
+	setrlimit(RLIMIT_NOFILE, &none);
+}
+
+static void allow_new_files(void)
+{
+	setrlimit(RLIMIT_NOFILE, &open_files);
+}
+
+/*
+ * The check of a token. With the right one the call goes on to a descriptor for the
+ * device, which is refused; with a wrong one it ends at the check, and both
+ * drivers have used up what their rate limits let through into the log.
+ */
+static void measure_match(int driver, int round, const char *bdf, const struct device *vf)
+{
+	char right[128], wrong[128];
+	int i, got;
+
+	device_name(right, bdf, token_a);
+	device_name(wrong, bdf, token_b);
+
+	forbid_new_files();
+	got = open_by_name(vf, right);
+	if (got == -EMFILE)
+		MEASURE("match_right", driver, round,
+			ioctl(vf->group, VFIO_GROUP_GET_DEVICE_FD, right));
+	allow_new_files();
+	expect("match_right", -EMFILE, got);
+
+	for (i = 0; i < REFUSALS; i++)
+		expect("match_wrong", -EACCES, open_by_name(vf, wrong));
+	MEASURE("match_wrong", driver, round,
+		ioctl(vf->group, VFIO_GROUP_GET_DEVICE_FD, wrong));
+}
+
+static void measure_open(const char *operation, int driver, int round, const char *bdf,
+			 const struct device *vf)
+{
+	double values[MAX_BATCHES];
+	char name[128];
+	int i, fd;
+
+	device_name(name, bdf, token_a);
+	/* Once in vain: the first time fills caches. */
+	for (i = -1; i < slow_batches; i++) {
+		int64_t start;
+
+		check_stop();
+		start = now(CPU_TIME);
+		fd = open_by_name(vf, name);
+		if (fd >= 0)
+			close(fd);
+		if (i >= 0)
+			values[i] = now(CPU_TIME) - start;
+		expect(operation, 0, fd < 0 ? fd : 0);
+	}
+	report(operation, driver, round, median(values, slow_batches));
+}
+
+static void measure_vf(int driver, int round, struct device *pf_device)
+{
+	struct device vf;
+	char bdf[BDF_LEN], name[128];
+	int fd;
+
+	expect("address of a VF", 0, vf_bdf(pf, 0, bdf));
+	expect("token", 0, set_token(pf_device->fd, token_a));
+	expect("group of a VF", 0, prepare_device(&vf, bdf, PATH_GROUP));
+
+	measure_match(driver, round, bdf, &vf);
+
+	device_name(name, bdf, token_a);
+	fd = open_by_name(&vf, name);
+	expect("open of a VF", 0, fd < 0 ? fd : 0);
+	measure_refused_set(driver, round, pf_device->fd);
+	close(fd);
+
+	measure_open("open_close_reset", driver, round, bdf, &vf);
+	/* Without a way to reset it the core opens the device all the same. */
+	if (write_sysfs("\n", "/sys/bus/pci/devices/%s/reset_method", bdf))
+		die("the reset of %s cannot be switched off: the kernel has no reset_method", bdf);
+	measure_open("open_close", driver, round, bdf, &vf);
+	write_sysfs("default", "/sys/bus/pci/devices/%s/reset_method", bdf);
+	close_device(&vf);
+}
+
+/* Probe and remove of the last VF, which no program has open. */
+static void measure_bind(int driver, int round, int vfs)
+{
+	double probe[MAX_BATCHES], remove[MAX_BATCHES];
+	char bdf[BDF_LEN];
+	int i, unbind, bind;
+
+	expect("address of a VF", 0, vf_bdf(pf, vfs - 1, bdf));
+	for (i = -1; i < slow_batches; i++) {
+		int64_t start, middle, end;
+
+		check_stop();
+		start = now(CPU_TIME);
+		unbind = write_sysfs(bdf, "/sys/bus/pci/drivers/%s/unbind", drivers[driver]);
+		middle = now(CPU_TIME);
+		bind = write_sysfs(bdf, "/sys/bus/pci/drivers/%s/bind", drivers[driver]);
+		end = now(CPU_TIME);
+		expect("remove", 0, unbind);
+		expect("probe", 0, bind);
+		if (i >= 0) {
+			probe[i] = end - middle;
+			remove[i] = middle - start;
+		}
+	}
+	report("probe", driver, round, median(probe, slow_batches));
+	report("remove", driver, round, median(remove, slow_batches));
+}
+
+static int total_vfs(void)
+{
+	char text[16];
+
+	return read_sysfs(text, sizeof(text), "/sys/bus/pci/devices/%s/sriov_totalvfs", pf) > 0 ?
+	       atoi(text) : 0;
+}
+
+static void measure_sriov(int driver, int round, int vfs)
+{
+	double values[MAX_BATCHES];
+	int i, ret;
+
+	for (i = -1; i < slow_batches; i++) {
+		int64_t start;
+
+		check_stop();
+		ret = set_numvfs(pf, 0);
+		expect("SR-IOV off", 0, ret);
+		start = now(CPU_TIME);
+		ret = set_numvfs(pf, vfs);
+		if (i >= 0)
+			values[i] = now(CPU_TIME) - start;
+		expect("SR-IOV on", 0, ret);
+	}
+	report("sriov_on", driver, round, median(values, slow_batches));
+}
+
+/* ---- the module ---------------------------------------------------------------------------- */
+
+/* Returns a descriptor of the module's file. */
+static int open_module(int driver)
+{
+	char command[64], path[4096];
+	FILE *pipe;
+	int fd = -1;
+
+	snprintf(command, sizeof(command), "modinfo -n %s", module_name(driver));
+	pipe = popen(command, "r");
+	if (pipe && fgets(path, sizeof(path), pipe)) {
+		path[strcspn(path, "\n")] = 0;
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+	}
+	if (pipe)
+		pclose(pipe);
+	return fd;
+}
+
+static void measure_load(int driver, int round)
+{
+	double values[MAX_BATCHES];
+	const char *name = module_name(driver);
+	int fd = open_module(driver), i, ret = 0;
+
+	if (fd < 0) {
+		fprintf(stderr, "vfio-bench: %s has no file, so loading it is not measured\n", name);
+		return;
+	}
+	for (i = -1; i < slow_batches && !ret; i++) {
+		int64_t start;
+
+		check_stop();
+		if (syscall(SYS_delete_module, name, O_NONBLOCK)) {
+			fprintf(stderr, "vfio-bench: %s is in use, so loading it is not measured\n",
+				name);
+			goto out;
+		}
+		start = now(CPU_TIME);
+		ret = syscall(SYS_finit_module, fd, MODULE_OPTIONS, 0) ? -errno : 0;
+		if (i >= 0)
+			values[i] = now(CPU_TIME) - start;
+	}
+	expect("module_load", 0, ret);
+	report("module_load", driver, round, median(values, slow_batches));
+out:
+	close(fd);
+}
+
+/* ---- all of it ----------------------------------------------------------------------------- */
+
+static void measure_driver(int driver, int round)
+{
+	struct device pf_device;
+	int vfs = total_vfs();
+
+	if (vfs > 7)
+		vfs = 7;
+	expect("binding the PF", 0, ensure_pf(pf, drivers[driver], 0));
+	measure_sriov(driver, round, vfs);
+	measure_bind(driver, round, vfs);
+
+	expect("open of the PF", 0, open_device(&pf_device, pf, PATH_CDEV, NULL));
+	measure_pf(driver, round, pf_device.fd);
+	measure_vf(driver, round, &pf_device);
+	close_device(&pf_device);
+
+	expect("SR-IOV off", 0, set_numvfs(pf, 0));
+	expect("unbinding the PF", 0, bind_driver(pf, NULL));
+	measure_load(driver, round);
+}
+
+static void usage(FILE *where)
+{
+	fprintf(where,
+		"usage: vfio-bench [--pf ADDRESS] [--rounds N] [--calls N] [--short]\n"
+		"\n"
+		"  --pf ADDRESS  the SR-IOV capable device, such as 0000:01:00.0; it is taken from\n"
+		"                its driver for the time (default: the first one there is)\n"
+		"  --rounds N    how often each driver has its turn (default: 3)\n"
+		"  --calls N     how many ioctls are timed at once (default: 200)\n"
+		"  --short       fewer repetitions: enough where time is deterministic\n");
+}
+
+static int number(const char *option, const char *text)
+{
+	char *end;
+	long value = strtol(text, &end, 10);
+
+	if (*end || value < 1 || value > 1000000)
+		die("%s wants a number from 1, not '%s'", option, text);
+	return value;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "pf", required_argument, NULL, 'p' },
+		{ "rounds", required_argument, NULL, 'r' },
+		{ "calls", required_argument, NULL, 'c' },
+		{ "short", no_argument, NULL, 's' },
+		{ "help", no_argument, NULL, 'h' },
+		{}
+	};
+	struct sigaction action = { .sa_handler = on_signal };
+	const char *problem;
+	char text[16];
+	int option, round, i;
+
+	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		switch (option) {
+		case 'p':
+			setenv("VFIO_PCI_RUST_PF", optarg, 1);
+			break;
+		case 'r':
+			rounds = number("--rounds", optarg);
+			break;
+		case 'c':
+			calls = number("--calls", optarg);
+			break;
+		case 's':
+			batches = 5;
+			slow_batches = 1;
+			break;
+		case 'h':
+			usage(stdout);
+			return 0;
+		default:
+			usage(stderr);
+			return 2;
+		}
+	}
+	if (optind < argc) {
+		usage(stderr);
+		return 2;
+	}
+
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	getrlimit(RLIMIT_NOFILE, &open_files);
+	atexit(close_all);
+
+	problem = setup_pf(&pf);
+	if (!problem)
+		problem = setup_c_driver();
+	if (problem)
+		die("%s", problem);
+	if (!total_vfs())
+		die("%s is not a PCI device with SR-IOV; `lspci -D` lists addresses", pf);
+
+	if (read_sysfs(text, sizeof(text), "/sys/bus/pci/devices/%s/sriov_numvfs", pf) > 0 &&
+	    atoi(text)) {
+		fprintf(stderr, "vfio-bench: %s has VFs: write 0 to its sriov_numvfs if nobody uses them\n",
+			pf);
+		restore();
+		_exit(1);	/* lib.c would switch them off */
+	}
+
+	for (round = 1; round <= rounds; round++)
+		for (i = 0; i < 2; i++)
+			measure_driver(i, round);
+	return 0;
+}
