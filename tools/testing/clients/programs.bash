@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# What the programs do, a function a program. `guest` reads this file.
+
+# shellcheck disable=SC2154,SC2034 # guest sets them, and uses what is set here
+
+# ---- tools that show and bind drivers ------------------------------------------------------------
+
+driver_in_use() { lspci -D -k -s "$1" | sed -n 's/.*Kernel driver in use: //p'; }
+
+driverctl_says() { driverctl --nosave list-overrides | sed -n "s/^$1 //p"; }
+
+# The heading under which dpdk-devbind lists a device, and the driver that it names.
+devbind_says() {
+	dpdk-devbind.py -s | awk -v device="$1" '
+		/^[A-Z]/ { heading = $0 }
+		$1 == device && match($0, /drv=[^ ]*/) { print heading ": " substr($0, RSTART, RLENGTH) }'
+}
+
+# The drivers under their own names.
+tools() {
+	local name=vfio-pci
+	[ "$driver" = c ] || name=vfio-pci-rust
+	answer 'driverctl set-override, own name' 'done' driverctl --nosave set-override "$pf" "$name"
+	answer 'driverctl list-overrides, own name' own own_name "$name" driverctl_says "$pf"
+	answer 'lspci -k, own name' own own_name "$name" driver_in_use "$pf"
+	answer 'driverctl unset-override' 'done' driverctl --nosave unset-override "$pf"
+	unbind "$pf"
+	modprobe -r "$name"
+}
+
+own_name() {
+	local name=$1
+	shift
+	[ "$("$@")" = "$name" ] && echo own
+}
+
+# And under the name that they look for. From here on, that is how the driver is loaded.
+tools_by_name() {
+	answer 'modprobe vfio-pci' 'done' load
+	answer 'driverctl set-override vfio-pci' 'done' driverctl --nosave set-override "$pf" vfio-pci
+	answer 'driverctl list-overrides' vfio-pci driverctl_says "$pf"
+	answer 'lspci -k' vfio-pci driver_in_use "$pf"
+	answer 'dpdk-devbind.py -s' 'Network devices using DPDK-compatible driver: drv=vfio-pci' \
+		devbind_says "$pf"
+	unbind "$pf"
+	answer 'dpdk-devbind.py -b vfio-pci' 'done' dpdk-devbind.py -b vfio-pci "$pf"
+	answer 'lspci -k after dpdk-devbind.py' vfio-pci driver_in_use "$pf"
+	unbind "$pf"
+}
+
+# ---- the kernel's VFIO selftests -----------------------------------------------------------------
+
+# selftest PROGRAM: bound and unbound with the kernel's own scripts.
+selftest() {
+	local log=$logs/$1.log tests=$folder/selftests/vfio
+	"$tests/setup.sh" "$pf" >"$log" && "$tests/run.sh" "$tests/$1" >>"$log" 2>&1
+	"$tests/cleanup.sh" "$pf" >>"$log"
+	sed -nE 's/^# Totals: pass:([0-9]+) fail:([0-9]+) .* skip:([0-9]+) error:([0-9]+)/\1 passed, \2 failed, \3 skipped, \4 errors/p
+		s/^not ok [0-9]+ /failed: /p' "$log"
+}
+
+all_passed='[1-9]* passed, 0 failed, * skipped, 0 errors'
+
+selftests() {
+	local name
+	for name in vfio_pci_sriov_uapi_test vfio_pci_device_test vfio_iommufd_setup_test \
+		vfio_dma_mapping_test vfio_dma_mapping_mmio_test; do
+		answer "$name" "$all_passed" selftest "$name"
+	done
+}
+
+# Minutes: the emulated card copies memory.
+dma_selftest() {
+	answer vfio_pci_driver_test "$all_passed" selftest vfio_pci_driver_test
+}
+
+# ---- DPDK ----------------------------------------------------------------------------------------
+
+declare -A testpmd_pid testpmd_input
+
+# start_testpmd NAME OPTION...: starts one, and says how far its port got.
+start_testpmd() {
+	local name=$1 fifo=/tmp/$1.fifo log=$logs/testpmd-$1.log input
+	shift
+	rm -f "$fifo"
+	mkfifo "$fifo"
+	exec {input}<>"$fifo"
+	stdbuf -o0 dpdk-testpmd -l 0-1 -m 40 --in-memory --no-telemetry --file-prefix "$name" "$@" \
+		-- -i --total-num-mbufs=2048 <"$fifo" >"$log" 2>&1 &
+	testpmd_pid[$name]=$!
+	testpmd_input[$name]=$input
+	wait_for 120 "$log" '^Port 0: ([0-9A-F]{2}:){5}' 'No probed ethernet devices'
+	case $matched in
+	0) wait_for 60 "$log" '^Done|> Done' ;;
+	esac
+}
+
+stop_testpmd() {
+	local name=$1
+	tell_testpmd "$name" quit
+	wait "${testpmd_pid[$name]}"
+}
+
+# tell_testpmd NAME COMMAND...: commands for its prompt.
+tell_testpmd() {
+	local name=$1
+	shift
+	printf '%s\n' "$@" >&"${testpmd_input[$name]}"
+}
+
+# What testpmd's start came to, from its log.
+testpmd_says() {
+	local log=$logs/testpmd-$1.log
+	grep -aq 'No probed ethernet devices' "$log" && grep -ao 'Getting a vfio_dev_fd for .* failed' "$log" && return
+	grep -aqE '^Port 0: ([0-9A-F]{2}:){5}' "$log" && echo 'port is up'
+}
+
+testpmd_mac() { sed -nE 's/^Port 0: (([0-9A-F]{2}:){5}..).*/\1/p' "$logs/testpmd-$1.log" | head -n 1; }
+
+# packets FROM TO [MAC]: 64 packets from one process to the other. The receiver prints each of them.
+packets() {
+	local from=$1 to=$2 mac=${3-$(testpmd_mac "$2")} log=$logs/testpmd-$2.log pattern i
+	pattern="src=$(testpmd_mac "$from") - dst=${mac^^} "
+	tell_testpmd "$to" 'set fwd rxonly' 'set promisc all off' 'set verbose 1' start
+	tell_testpmd "$from" 'set verbose 0' 'set fwd io' "set eth-peer 0 $mac" 'start tx_first 2'
+	for ((i = 0; i < 60; i++)); do
+		[ "$(grep -acF "$pattern" "$log")" -lt 64 ] || break
+		sleep 0.5
+	done
+	tell_testpmd "$from" stop
+	tell_testpmd "$to" stop
+	sleep 1
+	echo "$(grep -acF "$pattern" "$log") of 64 received"
+}
+
+dpdk() {
+	bind "$pf"
+	vfs "$pf" 2
+	start_testpmd pf --vfio-vf-token="$token" -a "$pf"
+	answer 'testpmd: PF, token' 'port is up' testpmd_says pf
+	start_testpmd none -a "${vf[0]}"
+	answer 'testpmd: VF, no token' "Getting a vfio_dev_fd for ${vf[0]} failed" testpmd_says none
+	stop_testpmd none
+	start_testpmd wrong --vfio-vf-token="$wrong" -a "${vf[0]}"
+	answer 'testpmd: VF, wrong token' "Getting a vfio_dev_fd for ${vf[0]} failed" testpmd_says wrong
+	stop_testpmd wrong
+	start_testpmd vf --vfio-vf-token="$token" -a "${vf[0]}"
+	answer 'testpmd: VF, right token' 'port is up' testpmd_says vf
+	answer 'testpmd: packets from the VF to the PF' '64 of 64 received' packets vf pf ff:ff:ff:ff:ff:ff
+	answer 'testpmd: packets from the PF to the VF' '64 of 64 received' packets pf vf
+	start_testpmd vf1 --vfio-vf-token="$token" -a "${vf[1]}"
+	answer 'testpmd: other VF, right token' 'port is up' testpmd_says vf1
+	answer 'testpmd: packets from one VF to the other' '64 of 64 received' packets vf vf1
+	stop_testpmd vf1
+	stop_testpmd vf
+	stop_testpmd pf
+	unbind "$pf"
+}
+
+# ---- a program in Rust on the crate vfio-ioctls ---------------------------------------------------
+
+denied='failed: Permission denied (os error 13)'
+
+# vfio_read WAY DEVICE OFFSET [TOKEN]: see vfio-read/src/main.rs for how it presents a token.
+vfio_read() {
+	local way=$1 device=/sys/bus/pci/devices/$2 offset=$3 name=$2 token=${4-}
+	if [ -n "$token" ]; then
+		ln -sfn "$device" "/tmp/$name vf_token=$token"
+		device="/tmp/$name vf_token=$token"
+	fi
+	"$folder/vfio-read" "$way" "$device" "$offset" 2>&1 | sed 's/^vfio-read: .*: //'
+	return "${PIPESTATUS[0]}"
+}
+
+# Offset 8 of BAR0 is the status of an igb.
+rust_program() {
+	bind "$pf"
+	vfs "$pf" 1
+	answer 'vfio-ioctls: PF by cdev' '8086:10c9, config 4096, BAR0 131072, \[8] = 800c*' vfio_read cdev "$pf" 8
+	answer 'vfio-ioctls: PF by group, sets the token' '8086:10c9, config 4096, BAR0 131072, \[8] = 800c*' vfio_read group "$pf" 8 "$token"
+	answer 'vfio-ioctls: VF by group, no token' "$denied" vfio_read group "${vf[0]}" 8
+	answer 'vfio-ioctls: VF by group, wrong token' "$denied" vfio_read group "${vf[0]}" 8 "$wrong"
+	answer 'vfio-ioctls: VF by group, right token' '8086:10ca, config 4096, BAR0 16384, \[8] = 800c*' vfio_read group "${vf[0]}" 8 "$token"
+	answer 'vfio-ioctls: VF by cdev, no token' "$denied" vfio_read cdev "${vf[0]}" 8
+	unbind "$pf"
+}
+
+# ---- another kind of card: NVMe ------------------------------------------------------------------
+
+# Offset 8 of BAR0 is the version (1.4), offset 1c the status: a VF that its PF has not put online is
+# one that has failed, by the standard.
+nvme_card() {
+	bind "$nvme"
+	vfs "$nvme" 4
+	answer 'nvme: VFs that are bound' '4' bound_vfs
+	answer 'nvme: PF, sets the token' '1b36:0010, config 4096, BAR0 16384, \[8] = 00010400' vfio_read group "$nvme" 8 "$token"
+	answer 'nvme: VF, no token' "$denied" vfio_read group "${vf[3]}" 1c
+	answer 'nvme: VF, wrong token' "$denied" vfio_read group "${vf[3]}" 1c "$wrong"
+	answer 'nvme: VF, right token' '1b36:0010, config 4096, BAR0 16384, \[1c] = 00000002' vfio_read group "${vf[3]}" 1c "$token"
+	unbind "$nvme"
+}
+
+bound_vfs() {
+	local each count=0
+	for each in "${vf[@]}"; do
+		[ "$(bound_to "$each")" != vfio-pci ] || count=$((count + 1))
+	done
+	echo "$count"
+}
+
+# ---- QEMU in the guest ---------------------------------------------------------------------------
+
+# inner_qemu VF[,OPTION...]: a machine with the VF in it, whose user space is inner-init. There is no
+# KVM, so its kernel takes minutes.
+inner_qemu() {
+	local log=$logs/qemu.log status=0
+	timeout 1000 qemu-system-x86_64 -accel tcg -cpu max -machine q35 -m 128 -nodefaults -display none \
+		-serial stdio -no-reboot -kernel "$folder/bzImage" -initrd "$folder/initramfs" \
+		-append 'console=ttyS0 quiet nokaslr tsc=reliable kunit.enable=0' \
+		-device "vfio-pci,host=$1" >"$log" 2>&1 </dev/null || status=$?
+	cat "$log" >&2
+	tr -d '\r' <"$log" | grep -aoE '^inner: 8086:10ca|vfio [^ ]*: error getting device.*' |
+		sed 's/from group [0-9]*/from its group/'
+	return "$status"
+}
+
+qemu() {
+	local refused
+	bind "$pf"
+	vfs "$pf" 1
+	refused="failed: vfio ${vf[0]}: error getting device from its group: Permission denied"
+	vfio_read group "$pf" 8 "$token" >/dev/null
+	answer 'QEMU: VF, no token' "$refused" inner_qemu "${vf[0]}"
+	answer 'QEMU: VF, wrong token' "$refused" inner_qemu "${vf[0]},vf-token=$wrong"
+	answer 'QEMU: VF, right token' 'inner: 8086:10ca' inner_qemu "${vf[0]},vf-token=$token"
+	unbind "$pf"
+}
