@@ -17,6 +17,7 @@ help:
 	@echo 'In a virtual machine, as root, with nothing prepared:'
 	@echo '  make demo            the VF token on an SR-IOV card, step by step'
 	@echo '  make check           all tests'
+	@echo '  make check-clients   DPDK, QEMU and other programs, on vfio-pci and on this driver'
 	@echo '  make check-debug     the driver on a debug kernel: faults, load, races, leaks'
 	@echo '  make check-host      the tests that need no kernel (needs cargo)'
 	@echo '  make bench           what operations take beside vfio-pci, in instructions'
@@ -35,6 +36,9 @@ demo:
 
 check:
 	tools/testing/check
+
+check-clients:
+	tools/testing/check-clients
 
 check-debug:
 	tools/testing/check-debug
