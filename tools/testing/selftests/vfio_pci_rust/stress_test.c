@@ -22,7 +22,7 @@
 #define OPENERS		4
 #define VFS		4
 #define OPERATIONS	5000	/* of setters and openers together */
-#define PER_CHANGE	250	/* operations, until the administrator does something */
+#define PER_CHANGE	250	/* operations for one of the administrator's, or more */
 #define CALLS		1000000
 #define HOURS		(3 * 3600)
 
@@ -32,6 +32,7 @@ enum { NEVER_SET, BEING_SET, SET, REFUSED };
 struct value {
 	atomic_int state;
 	atomic_long begin, end;	/* when the call began and ended */
+	atomic_bool alone;	/* no other was going on at its begin */
 };
 
 enum { COUNT_SET, COUNT_SET_BUSY, COUNT_SET_NODEV, COUNT_OPENED, COUNT_EACCES, COUNT_GONE,
@@ -50,6 +51,11 @@ static struct {
 	long operations;
 	struct value *values;
 	atomic_long used;	/* operations, and values, so far */
+	atomic_long changes;	/* what the administrator has done so far */
+	long per_change;
+	/* The PF cannot be opened while VFs always are: the openers wait. */
+	atomic_bool quiet;
+	atomic_int in_flight;	/* changes of the token that are going on */
 	atomic_long clock;
 	/* The latest begin of a change of the token, and of one that has succeeded. */
 	atomic_long last_begin, last_success;
@@ -117,17 +123,30 @@ static void pause_ms(long ms)
 	nanosleep(&(struct timespec){ .tv_nsec = ms * 1000000 }, NULL);
 }
 
+static bool is_over(void)
+{
+	return atomic_load(&world.used) >= world.operations;
+}
+
 /* The next operation's number, or 0 if there have been enough. */
-static long next_operation(void)
+static long take_number(void)
 {
 	long number = atomic_fetch_add(&world.used, 1) + 1;
 
 	return number <= world.operations ? number : 0;
 }
 
-static bool is_over(void)
+/*
+ * The same, but the administrator is not left behind. With an open cdev, even one
+ * that is not bound, nobody may wait for him: he may wait for it to be closed.
+ */
+static long next_operation(void)
 {
-	return atomic_load(&world.used) >= world.operations;
+	long number = take_number();
+
+	while (number > (atomic_load(&world.changes) + 2) * world.per_change && !is_over())
+		pause_ms(1);
+	return number;
 }
 
 static void value_of(long id, uint8_t token[UUID_LEN])
@@ -171,8 +190,10 @@ static bool were_closed(const long before[OPENERS])
 
 static void begin_change(struct value *value)
 {
+	bool alone = !atomic_fetch_add(&world.in_flight, 1);
 	long now = tick();
 
+	atomic_store(&value->alone, alone);
 	atomic_store(&value->begin, now);
 	atomic_store(&value->state, BEING_SET);
 	raise_to(&world.last_begin, now);
@@ -184,6 +205,7 @@ static void end_change(struct value *value, bool set)
 	atomic_store(&value->state, set ? SET : REFUSED);
 	if (set)
 		raise_to(&world.last_success, atomic_load(&value->begin));
+	atomic_fetch_sub(&world.in_flight, 1);
 }
 
 static int set_once(long id)
@@ -256,8 +278,8 @@ static void *run_setter(void *argument)
 			ask(actor);
 		pthread_rwlock_unlock(&world.pf_lock);
 		/* The others get on with it meanwhile. */
-		if (answer)
-			pause_ms(1);
+		if (answer || !choose(actor, 8))
+			pause_ms(1 + choose(actor, 3));
 	}
 	return NULL;
 }
@@ -298,7 +320,7 @@ static void check_refused(long id)
 {
 	struct value *value = &world.values[id];
 
-	if (id && atomic_load(&value->state) == SET &&
+	if (id && atomic_load(&value->state) == SET && atomic_load(&value->alone) &&
 	    atomic_load(&world.last_begin) == atomic_load(&value->begin))
 		violation("a VF was not opened with the token that is set");
 }
@@ -313,7 +335,7 @@ static void try_tokens(struct actor *actor, struct device *device, const char *v
 	long id;
 
 	for (i = 0; i < 32; i++) {
-		if (!next_operation())
+		if (!take_number())
 			return;
 		id = choose(actor, 3) ? choose_value(actor) : 0;
 		value_of(id, token);
@@ -344,7 +366,8 @@ static void try_tokens(struct actor *actor, struct device *device, const char *v
 	if (answer == -EACCES)
 		return;
 	count(COUNT_GONE);
-	if (answer != -ENODEV && answer != -EBUSY && answer != -EINVAL && answer != -ENOENT)
+	if (answer != -ENODEV && answer != -EBUSY && answer != -EINVAL && answer != -ENOENT &&
+	    answer != -EAGAIN)
 		violation("opening a VF: %s", strerror(-answer));
 }
 
@@ -357,10 +380,15 @@ static void *run_opener(void *argument)
 		struct device device = DEVICE_CLOSED;
 		char vf[BDF_LEN];
 
+		if (!next_operation())
+			break;
+		if (atomic_load(&world.quiet)) {
+			pause_ms(1);
+			continue;
+		}
 		if (vf_bdf(world.pf, choose(actor, VFS), vf) ||
 		    prepare_device(&device, vf, path)) {
-			/* It comes back; and it counts, so that there is an end. */
-			next_operation();
+			/* It comes back. */
 			count(COUNT_GONE);
 			pause_ms(1);
 			continue;
@@ -375,31 +403,35 @@ static void *run_opener(void *argument)
 
 /* ---- the administrator ---- */
 
-/* Opens the PF again. While a VF is open, one of the last tokens is the right one. */
-static void open_pf(void)
+/* Opens the PF again, without a token or with a new one. */
+static void open_pf(struct actor *actor)
 {
-	long id, has[OPENERS];
+	long id = choose(actor, 2) ? take_number() : 0, has[OPENERS];
+	struct value *value = &world.values[id];
 	uint8_t token[UUID_LEN];
 	int answer, tries = 0;
 
-	look_at_openers(has);
-	answer = open_device(&world.pf_device, world.pf, world.pf_path, NULL);
-	if (answer == -EACCES && were_closed(has))
-		violation("the PF was refused, and no VF was open");
-	id = atomic_load(&world.used);
-	if (id >= world.operations)
-		id = world.operations - 1;
-	for (; answer == -EACCES && id > 0 && tries < 4 * SETTERS; id--) {
-		if (atomic_load(&world.values[id].state) != SET)
-			continue;
-		value_of(id, token);
-		begin_change(&world.values[id]);
-		answer = open_device(&world.pf_device, world.pf, world.pf_path, token);
-		end_change(&world.values[id], true);
-		tries++;
-	}
+	value_of(id, token);
+	if (id)
+		begin_change(value);
+	do {
+		if (tries++ == 20)
+			atomic_store(&world.quiet, true);
+		if (tries > 1)
+			pause_ms(5);
+		look_at_openers(has);
+		answer = open_device(&world.pf_device, world.pf, world.pf_path,
+				     id ? token : NULL);
+		if (answer == -EACCES && were_closed(has))
+			violation("the PF was refused, and no VF was open");
+		if (!answer && was_open(has))
+			violation("the PF was opened without the token while a VF was open");
+	} while (answer == -EACCES);
 	if (answer)
 		violation("opening the PF: %s", strerror(-answer));
+	if (id)
+		end_change(value, !answer);
+	atomic_store(&world.quiet, false);
 }
 
 static void change_vfs(int number)
@@ -451,19 +483,19 @@ static void rebind_pf(void)
 static void *run_administrator(void *argument)
 {
 	struct actor *actor = argument;
-	long next = PER_CHANGE;
 
 	while (!is_over()) {
 		int what;
 
-		if (atomic_load(&world.used) < next) {
+		if (atomic_load(&world.used) <
+		    (atomic_load(&world.changes) + 1) * world.per_change) {
 			pause_ms(1);
 			continue;
 		}
-		next += PER_CHANGE;
 		what = choose(actor, 8);
 		if (what < 2) {
 			change_vfs(0);
+			pause_ms(20);
 			change_vfs(VFS);
 			count(COUNT_SRIOV);
 		} else if (what < 5) {
@@ -474,10 +506,11 @@ static void *run_administrator(void *argument)
 			if (what == 7)
 				rebind_pf();
 			world.pf_path = choose(actor, 2) ? PATH_GROUP : PATH_CDEV;
-			open_pf();
+			open_pf(actor);
 			count(COUNT_PF_OPENED);
 			pthread_rwlock_unlock(&world.pf_lock);
 		}
+		atomic_fetch_add(&world.changes, 1);
 	}
 	return NULL;
 }
@@ -534,6 +567,10 @@ TEST_F_TIMEOUT(stress, all_at_once, HOURS)
 	world.pf = self->pf;
 	world.seed = env_number("VFIO_PCI_RUST_SEED", 1);
 	world.operations = env_number("VFIO_PCI_RUST_OPERATIONS", OPERATIONS);
+	/* About a hundred changes, however long the rest takes. */
+	world.per_change = world.operations / 100;
+	if (world.per_change < PER_CHANGE)
+		world.per_change = PER_CHANGE;
 	world.values = calloc(world.operations + 1, sizeof(*world.values));
 	ASSERT_NE(NULL, world.values);
 	pthread_rwlock_init(&world.pf_lock, NULL);
