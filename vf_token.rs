@@ -196,9 +196,7 @@ pub(crate) fn match_token(dev: &VfioDevice, given: Option<&Uuid>) -> Result {
 }
 
 fn match_pf(pf: &VfioDevice, token: &Token, given: Option<&Uuid>) -> Result {
-    let result = token
-        .lock()
-        .open_pf(given, |t| pf.core_match_token_uuid(t));
+    let result = token.lock().open_pf(given, |t| pf.core_match_token_uuid(t));
 
     if result == Err(EACCES) {
         pf.notice(fmt!(
