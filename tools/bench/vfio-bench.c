@@ -37,7 +37,7 @@ static const char *pf;
 static int rounds = 3;
 static int calls = 200;		/* ioctls in a batch */
 static int batches = 21;	/* batches of which the median counts */
-static int slow_batches = 5;	/* the same for operations of milliseconds */
+static int repetitions = 5;	/* of operations of milliseconds, of which the least counts */
 
 /* What is restored at the end. */
 static bool was_loaded[2];
@@ -110,7 +110,8 @@ static void restore(void)
 		write_sysfs(pf, "/sys/bus/pci/drivers_probe");
 	for (i = 0; i < 2; i++) {
 		if (!was_loaded[i])
-			syscall(SYS_delete_module, module_name(i), O_NONBLOCK);
+			(void)!system(i ? "modprobe -q -r vfio_pci_rust" :
+					  "modprobe -q -r vfio_pci");
 		else if (enable_sriov[i][0])
 			write_sysfs(enable_sriov[i], "/sys/module/%s/parameters/enable_sriov",
 				    module_name(i));
@@ -187,9 +188,17 @@ static void report(const char *operation, int driver, int round, double value)
 
 /*
  * What takes milliseconds sleeps and waits for hardware, too, so here only the
- * time counts in which this thread runs.
+ * time counts in which this thread runs. What it allocates is there already, or has
+ * to be made first; the least of the repetitions is without that.
  */
 #define CPU_TIME	CLOCK_THREAD_CPUTIME_ID
+
+/* Repetition -1 is in vain: the first time fills caches. */
+static void keep_least(double *least, int repetition, int64_t value)
+{
+	if (repetition == 0 || (repetition > 0 && value < *least))
+		*least = value;
+}
 
 /* ---- a VFIO_DEVICE_FEATURE call made ready ------------------------------------------------- */
 
@@ -327,13 +336,12 @@ static void measure_match(int driver, int round, const char *bdf, const struct d
 static void measure_open(const char *operation, int driver, int round, const char *bdf,
 			 const struct device *vf)
 {
-	double values[MAX_BATCHES];
+	double least = 0;
 	char name[128];
 	int i, fd;
 
 	device_name(name, bdf, token_a);
-	/* Once in vain: the first time fills caches. */
-	for (i = -1; i < slow_batches; i++) {
+	for (i = -1; i < repetitions; i++) {
 		int64_t start;
 
 		check_stop();
@@ -341,11 +349,10 @@ static void measure_open(const char *operation, int driver, int round, const cha
 		fd = open_by_name(vf, name);
 		if (fd >= 0)
 			close(fd);
-		if (i >= 0)
-			values[i] = now(CPU_TIME) - start;
+		keep_least(&least, i, now(CPU_TIME) - start);
 		expect(operation, 0, fd < 0 ? fd : 0);
 	}
-	report(operation, driver, round, median(values, slow_batches));
+	report(operation, driver, round, least);
 }
 
 static void measure_vf(int driver, int round, struct device *pf_device)
@@ -378,12 +385,12 @@ static void measure_vf(int driver, int round, struct device *pf_device)
 /* Probe and remove of the last VF, which no program has open. */
 static void measure_bind(int driver, int round, int vfs)
 {
-	double probe[MAX_BATCHES], remove[MAX_BATCHES];
+	double probe = 0, remove = 0;
 	char bdf[BDF_LEN];
 	int i, unbind, bind;
 
 	expect("address of a VF", 0, vf_bdf(pf, vfs - 1, bdf));
-	for (i = -1; i < slow_batches; i++) {
+	for (i = -1; i < repetitions; i++) {
 		int64_t start, middle, end;
 
 		check_stop();
@@ -394,13 +401,11 @@ static void measure_bind(int driver, int round, int vfs)
 		end = now(CPU_TIME);
 		expect("remove", 0, unbind);
 		expect("probe", 0, bind);
-		if (i >= 0) {
-			probe[i] = end - middle;
-			remove[i] = middle - start;
-		}
+		keep_least(&probe, i, end - middle);
+		keep_least(&remove, i, middle - start);
 	}
-	report("probe", driver, round, median(probe, slow_batches));
-	report("remove", driver, round, median(remove, slow_batches));
+	report("probe", driver, round, probe);
+	report("remove", driver, round, remove);
 }
 
 static int total_vfs(void)
@@ -413,10 +418,10 @@ static int total_vfs(void)
 
 static void measure_sriov(int driver, int round, int vfs)
 {
-	double values[MAX_BATCHES];
+	double least = 0;
 	int i, ret;
 
-	for (i = -1; i < slow_batches; i++) {
+	for (i = -1; i < repetitions; i++) {
 		int64_t start;
 
 		check_stop();
@@ -424,11 +429,10 @@ static void measure_sriov(int driver, int round, int vfs)
 		expect("SR-IOV off", 0, ret);
 		start = now(CPU_TIME);
 		ret = set_numvfs(pf, vfs);
-		if (i >= 0)
-			values[i] = now(CPU_TIME) - start;
+		keep_least(&least, i, now(CPU_TIME) - start);
 		expect("SR-IOV on", 0, ret);
 	}
-	report("sriov_on", driver, round, median(values, slow_batches));
+	report("sriov_on", driver, round, least);
 }
 
 /* ---- the module ---------------------------------------------------------------------------- */
@@ -453,15 +457,16 @@ static int open_module(int driver)
 
 static void measure_load(int driver, int round)
 {
-	double values[MAX_BATCHES];
+	double least = 0;
 	const char *name = module_name(driver);
 	int fd = open_module(driver), i, ret = 0;
 
 	if (fd < 0) {
-		fprintf(stderr, "vfio-bench: %s has no file, so loading it is not measured\n", name);
+		fprintf(stderr, "vfio-bench: %s has no file, so loading it is not measured\n",
+			name);
 		return;
 	}
-	for (i = -1; i < slow_batches && !ret; i++) {
+	for (i = -1; i < repetitions && !ret; i++) {
 		int64_t start;
 
 		check_stop();
@@ -472,11 +477,10 @@ static void measure_load(int driver, int round)
 		}
 		start = now(CPU_TIME);
 		ret = syscall(SYS_finit_module, fd, MODULE_OPTIONS, 0) ? -errno : 0;
-		if (i >= 0)
-			values[i] = now(CPU_TIME) - start;
+		keep_least(&least, i, now(CPU_TIME) - start);
 	}
 	expect("module_load", 0, ret);
-	report("module_load", driver, round, median(values, slow_batches));
+	report("module_load", driver, round, least);
 out:
 	close(fd);
 }
@@ -554,7 +558,7 @@ int main(int argc, char **argv)
 			break;
 		case 's':
 			batches = 5;
-			slow_batches = 1;
+			repetitions = 3;
 			break;
 		case 'h':
 			usage(stdout);
@@ -584,7 +588,8 @@ int main(int argc, char **argv)
 
 	if (read_sysfs(text, sizeof(text), "/sys/bus/pci/devices/%s/sriov_numvfs", pf) > 0 &&
 	    atoi(text)) {
-		fprintf(stderr, "vfio-bench: %s has VFs: write 0 to its sriov_numvfs if nobody uses them\n",
+		fprintf(stderr,
+			"vfio-bench: %s has VFs: write 0 to sriov_numvfs if nobody uses them\n",
 			pf);
 		restore();
 		_exit(1);	/* lib.c would switch them off */
