@@ -18,6 +18,7 @@ mod driver;
 mod id;
 #[cfg(CONFIG_VFIO_PCI_RUST_KUNIT_TEST)]
 pub(crate) mod kunit;
+mod module_link;
 pub(crate) mod params;
 mod ratelimit;
 mod registration;
@@ -37,6 +38,7 @@ pub(crate) use self::device::{
 };
 pub(crate) use self::driver::Driver;
 pub(crate) use self::id::Id;
+pub(crate) use self::module_link::ModuleLink;
 pub(crate) use self::registration::Registration;
 pub(crate) use self::result::IoctlReturn;
 pub(crate) use self::uuid::Uuid;

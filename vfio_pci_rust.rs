@@ -18,6 +18,7 @@ use crate::vfio::{
     Id,
     IoctlReturn,
     Locked,
+    ModuleLink,
     Options,
     Registration,
     Uuid, //
@@ -47,8 +48,12 @@ const DRIVER_NAME: &CStr = c"vfio-pci-rust";
 /// The same when it stands in for the driver in C.
 const TAKEOVER_NAME: &CStr = c"vfio-pci";
 
+/// The name of the module of the driver in C, by which programs look for that, too.
+const TAKEOVER_MODULE: &CStr = c"vfio_pci";
+
 /// The module: one registered driver.
 struct VfioPciRustModule {
+    _link: Option<ModuleLink>,
     _driver: Pin<KBox<Registration<VfioPciRust>>>,
 }
 
@@ -63,11 +68,23 @@ impl kernel::Module for VfioPciRustModule {
                 pr_err!("takeover=1, but vfio-pci is there: 'modprobe -r vfio-pci' first\n");
             }
         })?;
+        let link = if takeover {
+            ModuleLink::new(TAKEOVER_MODULE, module)
+                .inspect_err(|e| {
+                    pr_warn!("no /sys/module/{} ({})\n", TAKEOVER_MODULE, e.to_errno())
+                })
+                .unwrap_or(None)
+        } else {
+            None
+        };
         take_ids(&driver);
         if params::disable_denylist() {
             pr_warn!("device denylist disabled.\n");
         }
-        Ok(Self { _driver: driver })
+        Ok(Self {
+            _link: link,
+            _driver: driver,
+        })
     }
 }
 
