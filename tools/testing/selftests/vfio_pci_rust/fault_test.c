@@ -148,13 +148,13 @@ static bool disarm(int fail_nth)
 static void fail_in_turn(struct __test_metadata *_metadata, struct state *state,
 			 const struct operation *operation)
 {
-	/* From the 200th on every 5th, or what a person asks for. */
+	/* The first in full, and ever fewer of those that come later. */
 	int all = env_number("VFIO_PCI_RUST_FAULTS", 200);
 	int n, answer, faults = 0, refused = 0;
 	const char *problem;
 	bool failed;
 
-	for (n = 1;; n += n < all ? 1 : 5) {
+	for (n = 1;; n += n < all ? 1 : 1 + n / 8) {
 		ASSERT_EQ(0, operation->prepare(state));
 		arm(state->fail_nth, n);
 		answer = operation->call(state);
@@ -487,16 +487,6 @@ static int file_of_numvfs(const char *pf)
 	return open(path, O_WRONLY);
 }
 
-static int no_vf(struct state *state)
-{
-	return set_numvfs(state->pf, 0);
-}
-
-static int write_one(struct state *state)
-{
-	return write_to(state->file, "1");
-}
-
 static int write_zero(struct state *state)
 {
 	return write_to(state->file, "0");
@@ -510,18 +500,11 @@ static int ensure_vf(struct state *state, int answer)
 	return ret ? ret : bind_vf(state, 0);
 }
 
-TEST_F_TIMEOUT(fault, enabling_vfs, HOURS)
-{
-	struct state *state = &self->state;
-
-	state->file = file_of_numvfs(state->pf);
-	ASSERT_LE(0, state->file);
-	fail_in_turn(_metadata, state, &(struct operation) {
-		"enabling a VF",
-		no_vf, write_one, ensure_vf, check_token,
-	});
-}
-
+/*
+ * Enabling is not among these: pci_device_add() has no answer to a lack of memory
+ * and goes on, up to a null pointer, with any driver. What this driver does of it
+ * is binding the VF.
+ */
 TEST_F_TIMEOUT(fault, disabling_vfs, HOURS)
 {
 	struct state *state = &self->state;
