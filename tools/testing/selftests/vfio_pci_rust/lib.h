@@ -17,9 +17,8 @@
 #include <linux/vfio.h>
 #include <linux/vfio_pci_rust.h>
 
-/* kselftest.h has it, too, but the benchmark is built without a kernel tree. */
-#ifndef __printf
-#define __printf(a, b)	__attribute__((format(printf, a, b)))
+#ifndef NO_KERNEL_TREE	/* then __printf is defined on the command line */
+#include "../kselftest.h"
 #endif
 
 #define DRIVER		VFIO_PCI_RUST_DRIVER_NAME
