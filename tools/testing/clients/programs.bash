@@ -217,9 +217,9 @@ bound_vfs() {
 # KVM, so its kernel takes minutes.
 inner_qemu() {
 	local log=$logs/qemu.log status=0
-	timeout 1000 qemu-system-x86_64 -accel tcg -cpu max -machine q35 -m 128 -nodefaults -display none \
+	timeout 900 qemu-system-x86_64 -accel tcg -cpu max -machine q35 -m 128 -nodefaults -display none \
 		-serial stdio -no-reboot -kernel "$folder/bzImage" -initrd "$folder/initramfs" \
-		-append 'console=ttyS0 quiet nokaslr tsc=reliable kunit.enable=0' \
+		-append 'console=ttyS0 quiet nokaslr tsc=reliable kunit.enable=0 panic=-1' \
 		-device "vfio-pci,host=$1" >"$log" 2>&1 </dev/null || status=$?
 	cat "$log" >&2
 	tr -d '\r' <"$log" | grep -aoE '^inner: 8086:10ca|vfio [^ ]*: error getting device.*' |
