@@ -37,7 +37,6 @@ static const char *pf;
 static int rounds = 3;
 static int calls = 200;		/* ioctls in a batch */
 static int batches = 21;	/* batches of which the median counts */
-static int repetitions = 5;	/* of operations of milliseconds, of which the least counts */
 
 /* What is restored at the end. */
 static bool was_loaded[2];
@@ -188,16 +187,16 @@ static void report(const char *operation, int driver, int round, double value)
 
 /*
  * What takes milliseconds sleeps and waits for hardware, too, so here only the
- * time counts in which this thread runs. What it allocates is there already, or has
- * to be made first; the least of the repetitions is without that.
+ * time counts in which this thread runs, and the median of a few repetitions.
  */
 #define CPU_TIME	CLOCK_THREAD_CPUTIME_ID
+#define REPETITIONS	5
 
 /* Repetition -1 is in vain: the first time fills caches. */
-static void keep_least(double *least, int repetition, int64_t value)
+static void keep(double values[REPETITIONS], int repetition, int64_t value)
 {
-	if (repetition == 0 || (repetition > 0 && value < *least))
-		*least = value;
+	if (repetition >= 0)
+		values[repetition] = value;
 }
 
 /* ---- a VFIO_DEVICE_FEATURE call made ready ------------------------------------------------- */
@@ -336,12 +335,12 @@ static void measure_match(int driver, int round, const char *bdf, const struct d
 static void measure_open(const char *operation, int driver, int round, const char *bdf,
 			 const struct device *vf)
 {
-	double least = 0;
+	double values[REPETITIONS] = {};
 	char name[128];
 	int i, fd;
 
 	device_name(name, bdf, token_a);
-	for (i = -1; i < repetitions; i++) {
+	for (i = -1; i < REPETITIONS; i++) {
 		int64_t start;
 
 		check_stop();
@@ -349,10 +348,10 @@ static void measure_open(const char *operation, int driver, int round, const cha
 		fd = open_by_name(vf, name);
 		if (fd >= 0)
 			close(fd);
-		keep_least(&least, i, now(CPU_TIME) - start);
+		keep(values, i, now(CPU_TIME) - start);
 		expect(operation, 0, fd < 0 ? fd : 0);
 	}
-	report(operation, driver, round, least);
+	report(operation, driver, round, median(values, REPETITIONS));
 }
 
 static void measure_vf(int driver, int round, struct device *pf_device)
@@ -385,12 +384,12 @@ static void measure_vf(int driver, int round, struct device *pf_device)
 /* Probe and remove of the last VF, which no program has open. */
 static void measure_bind(int driver, int round, int vfs)
 {
-	double probe = 0, remove = 0;
+	double probe[REPETITIONS] = {}, remove[REPETITIONS] = {};
 	char bdf[BDF_LEN];
 	int i, unbind, bind;
 
 	expect("address of a VF", 0, vf_bdf(pf, vfs - 1, bdf));
-	for (i = -1; i < repetitions; i++) {
+	for (i = -1; i < REPETITIONS; i++) {
 		int64_t start, middle, end;
 
 		check_stop();
@@ -401,11 +400,11 @@ static void measure_bind(int driver, int round, int vfs)
 		end = now(CPU_TIME);
 		expect("remove", 0, unbind);
 		expect("probe", 0, bind);
-		keep_least(&probe, i, end - middle);
-		keep_least(&remove, i, middle - start);
+		keep(probe, i, end - middle);
+		keep(remove, i, middle - start);
 	}
-	report("probe", driver, round, probe);
-	report("remove", driver, round, remove);
+	report("probe", driver, round, median(probe, REPETITIONS));
+	report("remove", driver, round, median(remove, REPETITIONS));
 }
 
 static int total_vfs(void)
@@ -418,10 +417,10 @@ static int total_vfs(void)
 
 static void measure_sriov(int driver, int round, int vfs)
 {
-	double least = 0;
+	double values[REPETITIONS] = {};
 	int i, ret;
 
-	for (i = -1; i < repetitions; i++) {
+	for (i = -1; i < REPETITIONS; i++) {
 		int64_t start;
 
 		check_stop();
@@ -429,10 +428,10 @@ static void measure_sriov(int driver, int round, int vfs)
 		expect("SR-IOV off", 0, ret);
 		start = now(CPU_TIME);
 		ret = set_numvfs(pf, vfs);
-		keep_least(&least, i, now(CPU_TIME) - start);
+		keep(values, i, now(CPU_TIME) - start);
 		expect("SR-IOV on", 0, ret);
 	}
-	report("sriov_on", driver, round, least);
+	report("sriov_on", driver, round, median(values, REPETITIONS));
 }
 
 /* ---- the module ---------------------------------------------------------------------------- */
@@ -457,7 +456,7 @@ static int open_module(int driver)
 
 static void measure_load(int driver, int round)
 {
-	double least = 0;
+	double values[REPETITIONS] = {};
 	const char *name = module_name(driver);
 	int fd = open_module(driver), i, ret = 0;
 
@@ -466,7 +465,7 @@ static void measure_load(int driver, int round)
 			name);
 		return;
 	}
-	for (i = -1; i < repetitions && !ret; i++) {
+	for (i = -1; i < REPETITIONS && !ret; i++) {
 		int64_t start;
 
 		check_stop();
@@ -477,10 +476,10 @@ static void measure_load(int driver, int round)
 		}
 		start = now(CPU_TIME);
 		ret = syscall(SYS_finit_module, fd, MODULE_OPTIONS, 0) ? -errno : 0;
-		keep_least(&least, i, now(CPU_TIME) - start);
+		keep(values, i, now(CPU_TIME) - start);
 	}
 	expect("module_load", 0, ret);
-	report("module_load", driver, round, least);
+	report("module_load", driver, round, median(values, REPETITIONS));
 out:
 	close(fd);
 }
@@ -517,7 +516,7 @@ static void usage(FILE *where)
 		"                its driver for the time (default: the first one there is)\n"
 		"  --rounds N    how often each driver has its turn (default: 3)\n"
 		"  --calls N     how many ioctls are timed at once (default: 200)\n"
-		"  --short       fewer repetitions: enough where time is deterministic\n");
+		"  --short       fewer batches: enough where time is deterministic\n");
 }
 
 static int number(const char *option, const char *text)
@@ -558,7 +557,6 @@ int main(int argc, char **argv)
 			break;
 		case 's':
 			batches = 5;
-			repetitions = 3;
 			break;
 		case 'h':
 			usage(stdout);
