@@ -196,7 +196,9 @@ pub(crate) fn match_token(dev: &VfioDevice, given: Option<&Uuid>) -> Result {
 }
 
 fn match_pf(pf: &VfioDevice, token: &Token, given: Option<&Uuid>) -> Result {
-    let result = token.lock().open_pf(given, |t| pf.core_match_token_uuid(t));
+    let result = token
+        .lock()
+        .open_pf(given, pf.is_open_by_cdev(), |t| pf.core_match_token_uuid(t));
 
     if result == Err(EACCES) {
         pf.notice(fmt!(

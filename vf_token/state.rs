@@ -100,7 +100,7 @@ impl State {
     }
 
     /// Decides whether the PF itself may be opened with `given`. If no VF is open, a token given
-    /// becomes the token.
+    /// becomes the token, unless the opening will fail for another reason: `will_fail`.
     ///
     /// # Errors
     ///
@@ -109,6 +109,7 @@ impl State {
     pub(crate) fn open_pf(
         &mut self,
         given: Option<&Uuid>,
+        will_fail: bool,
         offer: impl Fn(Option<&Uuid>) -> Result,
     ) -> Result {
         if self.retired {
@@ -120,10 +121,15 @@ impl State {
                 _ => Err(EACCES),
             };
         }
-        offer(given)?;
         match given {
-            Some(token) if !self.token.ct_eq(token) => self.store(token),
-            _ => (),
+            Some(token) if !self.token.ct_eq(token) => {
+                if will_fail {
+                    return offer(None);
+                }
+                offer(given)?;
+                self.store(token);
+            }
+            _ => offer(given)?,
         }
         Ok(())
     }

@@ -207,6 +207,15 @@ impl<T: Driver> Device<T> {
         unsafe { (&raw const (*self.as_raw()).sriov_active).read_volatile() }
     }
 
+    /// Whether the device is open by its character device, so that nobody else can open it in
+    /// whatever way. For those who are about to open it: nothing else keeps it from changing.
+    pub(crate) fn is_open_by_cdev(&self) -> bool {
+        // SAFETY: `core` is initialised by the type invariants. The VFIO core writes the bit under
+        // the lock of the device set, which it holds while a character device is being opened. The
+        // other way to open, by a group, is closed as long as anybody may write it.
+        unsafe { bindings::vfio_device::cdev_opened_raw(self.as_vfio()) != 0 }
+    }
+
     /// The device that the PF of this VF is for VFIO.
     pub(crate) fn sriov_pf(&self) -> SriovPf<'_, T> {
         // SAFETY: The core sets it before the VF is registered and never again.

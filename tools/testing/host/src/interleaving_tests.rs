@@ -144,7 +144,7 @@ fn set(world: &mut World, token: u8) {
 }
 
 fn open_pf(world: &mut World, token: u8) {
-    match world.state.open_pf(Some(&uuid(token)), |_| Ok(())) {
+    match world.state.open_pf(Some(&uuid(token)), false, |_| Ok(())) {
         Ok(()) => world.changed(token),
         Err(e) => assert_eq!(e, EACCES),
     }

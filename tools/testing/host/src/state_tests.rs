@@ -78,13 +78,13 @@ fn changes_are_offered_before_they_are_made() {
     state.set(true, &uuid(2), keep).unwrap();
     // What is set already is no change, and a keeper with open VFs would take it.
     state.set(true, &uuid(2), keep).unwrap();
-    state.open_pf(Some(&uuid(3)), keep).unwrap();
-    state.open_pf(None, keep).unwrap();
+    state.open_pf(Some(&uuid(3)), false, keep).unwrap();
+    state.open_pf(None, false, keep).unwrap();
     let all = [Some(bytes(&uuid(2))), None, Some(bytes(&uuid(3))), None];
     assert_eq!(*offers.borrow(), all);
     assert_eq!(bytes(state.token()), bytes(&uuid(3)));
 
-    assert_eq!(state.open_pf(Some(&uuid(4)), no), Err(EACCES));
+    assert_eq!(state.open_pf(Some(&uuid(4)), false, no), Err(EACCES));
     assert_eq!(bytes(state.token()), bytes(&uuid(3)));
 }
 
@@ -127,9 +127,9 @@ fn claim_needs_the_generation_that_matched() {
 #[test]
 fn pf_opens_freely_without_open_vfs_and_brings_its_token() {
     let mut state = state_with(uuid(1));
-    assert_eq!(state.open_pf(None, yes), Ok(()));
+    assert_eq!(state.open_pf(None, false, yes), Ok(()));
     assert!(state.match_vf(Some(&uuid(1))).is_ok());
-    assert_eq!(state.open_pf(Some(&uuid(2)), yes), Ok(()));
+    assert_eq!(state.open_pf(Some(&uuid(2)), false, yes), Ok(()));
     assert!(state.match_vf(Some(&uuid(2))).is_ok());
 }
 
@@ -138,10 +138,30 @@ fn pf_needs_the_token_with_an_open_vf() {
     let mut state = state_with(uuid(1));
     let seen = state.match_vf(Some(&uuid(1))).unwrap();
     state.claim(seen).unwrap();
-    assert_eq!(state.open_pf(None, yes), Err(EACCES));
-    assert_eq!(state.open_pf(Some(&uuid(2)), yes), Err(EACCES));
-    assert_eq!(state.open_pf(Some(&uuid(1)), yes), Ok(()));
+    assert_eq!(state.open_pf(None, false, yes), Err(EACCES));
+    assert_eq!(state.open_pf(Some(&uuid(2)), false, yes), Err(EACCES));
+    assert_eq!(state.open_pf(Some(&uuid(1)), false, yes), Ok(()));
     assert!(state.match_vf(Some(&uuid(1))).is_ok());
+}
+
+#[test]
+fn an_opening_of_the_pf_that_will_fail_changes_nothing() {
+    let offers = RefCell::new(Vec::new());
+    let keep = |token: Option<&Uuid>| {
+        offers.borrow_mut().push(token.map(bytes));
+        Ok(())
+    };
+    let mut state = state_with(uuid(1));
+    let seen = state.match_vf(Some(&uuid(1))).unwrap();
+    assert_eq!(state.open_pf(Some(&uuid(2)), true, keep), Ok(()));
+    assert_eq!(state.open_pf(Some(&uuid(1)), true, keep), Ok(()));
+    assert_eq!(state.open_pf(None, true, keep), Ok(()));
+    assert_eq!(bytes(state.token()), bytes(&uuid(1)));
+    assert_eq!(*offers.borrow(), [None, Some(bytes(&uuid(1))), None]);
+    // It is refused as it would be otherwise.
+    assert_eq!(state.open_pf(Some(&uuid(2)), true, no), Err(EACCES));
+    state.claim(seen).unwrap();
+    assert_eq!(state.open_pf(Some(&uuid(2)), true, yes), Err(EACCES));
 }
 
 #[test]
@@ -150,8 +170,8 @@ fn a_retired_token_is_gone() {
     state.retire();
     assert_eq!(bytes(state.token()), [0; 16]);
     assert_eq!(state.set(true, &uuid(2), yes), Err(ENODEV));
-    assert_eq!(state.open_pf(None, yes), Err(ENODEV));
-    assert_eq!(state.open_pf(Some(&uuid(2)), yes), Err(ENODEV));
+    assert_eq!(state.open_pf(None, false, yes), Err(ENODEV));
+    assert_eq!(state.open_pf(Some(&uuid(2)), false, yes), Err(ENODEV));
     assert_eq!(bytes(state.token()), [0; 16]);
 }
 
@@ -239,7 +259,7 @@ fn walk(steps: impl IntoIterator<Item = Step>) {
     for step in steps {
         let answer = match step {
             Step::Set(token, sriov) => state.set(sriov, &uuid(token), yes),
-            Step::OpenPf(token) => state.open_pf(token.map(uuid).as_ref(), yes),
+            Step::OpenPf(token) => state.open_pf(token.map(uuid).as_ref(), false, yes),
             Step::Match(token) => state
                 .match_vf(token.map(uuid).as_ref())
                 .map(|generation| matched.set(generation)),

@@ -131,6 +131,18 @@ TEST_F(token, the_first_token_is_random)
 	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, token_a));
 }
 
+TEST_F(token, who_cannot_open_the_pf_does_not_change_the_token)
+{
+	if (variant->path == PATH_GROUP) {
+		/* A group is open once. */
+		EXPECT_EQ(-EBUSY, try_open(self->pf, variant->path, token_b));
+	} else {
+		EXPECT_EQ(-EINVAL, try_open(self->pf, variant->path, token_b));
+	}
+	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, token_b));
+	EXPECT_EQ(0, try_open(self->vf, variant->path, token_a));
+}
+
 TEST_F(token, pf_without_open_vf_opens_without_token)
 {
 	close_device(&self->pf_device);
