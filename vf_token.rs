@@ -90,11 +90,13 @@ impl Token {
     }
 
     /// Takes the lock.
+    #[inline]
     pub(crate) fn lock(&self) -> Guard<'_, State, MutexBackend> {
         self.state.lock()
     }
 
     /// [`State::claim`] under the lock, until the returned value is dropped.
+    #[inline]
     pub(crate) fn claim(self: &Arc<Self>, seen: Generation) -> Result<Claim> {
         self.lock().claim(seen)?;
         Ok(Claim(self.clone()))
@@ -111,11 +113,13 @@ impl Drop for Claim {
 }
 
 /// Whether the device has a token that can be set.
+#[inline]
 pub(crate) fn is_pf(dev: &VfioDevice) -> bool {
     of_pf(dev).is_some()
 }
 
 /// The token of a PF, if the device is one.
+#[inline]
 fn of_pf(dev: &VfioDevice) -> Option<&Arc<Token>> {
     match dev.data() {
         Role::Pf(token) => Some(token),
@@ -153,6 +157,7 @@ fn not_set(pf: &VfioDevice, state: Guard<'_, State, MutexBackend>, error: Error)
 }
 
 /// Makes the core keep the token of a PF that has just been registered.
+#[inline]
 pub(crate) fn publish(dev: &VfioDevice) {
     if let Some(token) = of_pf(dev) {
         let state = token.lock();
@@ -254,6 +259,7 @@ fn problem(given: Option<&Uuid>) -> &'static str {
 /// # Errors
 ///
 /// `EACCES` if the token has changed since it was presented.
+#[inline]
 pub(crate) fn claim(dev: &VfioDevice) -> Result<Option<Claim>> {
     let (Role::Vf(seen), SriovPf::Same(pf)) = (dev.data(), dev.sriov_pf()) else {
         return Ok(None);

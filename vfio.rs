@@ -86,6 +86,7 @@ impl Uuid {
     }
 
     /// Becomes a random UUID, version 4.
+    #[inline]
     pub(crate) fn randomize(&mut self) {
         // SAFETY: `Uuid` and `uuid_t` are both 16 bytes with an alignment of one.
         unsafe { bindings::uuid_gen(core::ptr::from_mut(self).cast()) }

@@ -162,6 +162,7 @@ fn check_denylist(pdev: &pci::Device) -> Result {
 }
 
 /// The regions with what Intel graphics keeps outside of the device are part of the driver in C.
+#[inline]
 fn is_intel_display(pdev: &pci::Device) -> bool {
     pdev.vendor_id() == Vendor::INTEL
         && pdev.pci_class().as_raw() >> 16 == vfio::pci_ids::PCI_BASE_CLASS_DISPLAY
@@ -175,6 +176,7 @@ impl Driver for VfioPciRust {
     type Data = vf_token::Role;
     type Open = Option<vf_token::Claim>;
 
+    #[inline]
     fn options() -> Options {
         Options {
             nointxmask: params::nointxmask(),
@@ -187,6 +189,7 @@ impl Driver for VfioPciRust {
         check_denylist(pdev).and_then(|()| vf_token::Role::new(Function::of(pdev)))
     }
 
+    #[inline]
     fn registered(dev: &Locked<'_, Self>) {
         vf_token::publish(dev);
     }
@@ -199,6 +202,7 @@ impl Driver for VfioPciRust {
         vf_token::retire(dev);
     }
 
+    #[inline]
     fn open_device<'a>(dev: Closed<'a, Self>) -> Result<(Enabled<'a, Self>, Self::Open)> {
         let claim = vf_token::claim(&dev)?;
         let enabled = dev.enable()?;
@@ -220,6 +224,7 @@ impl Driver for VfioPciRust {
         vf_token::match_token(dev, token)
     }
 
+    #[inline]
     fn sriov_configure(dev: &Locked<'_, Self>, num_vfs: c_int) -> Result<c_int> {
         if !params::enable_sriov() {
             dev.notice(fmt!(

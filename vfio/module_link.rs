@@ -49,6 +49,7 @@ impl ModuleLink {
 }
 
 impl Drop for ModuleLink {
+    #[inline]
     fn drop(&mut self) {
         // SAFETY: By the type invariants.
         unsafe { bindings::sysfs_remove_link(self.folder, self.name.as_char_ptr()) };

@@ -29,6 +29,7 @@ unsafe impl Sync for RateLimit {}
 
 impl RateLimit {
     /// Starts with nothing counted.
+    #[inline]
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             // INVARIANT: The helper initialises all of the state.
@@ -40,6 +41,7 @@ impl RateLimit {
     }
 
     /// Counts an event and returns whether it may be printed.
+    #[inline]
     pub(crate) fn allow(&self) -> bool {
         // SAFETY: The state is initialised by the type invariant, the name is a C string.
         let allowed = unsafe {

@@ -73,6 +73,7 @@ impl From<Result> for IoctlReturn {
 }
 
 impl PartialEq<Result> for IoctlReturn {
+    #[inline]
     fn eq(&self, other: &Result) -> bool {
         *self == Self::from(*other)
     }

@@ -22,6 +22,7 @@ impl Uuid {
     }
 
     /// Whether both are the same, in a time that does not depend on their bytes.
+    #[inline]
     pub(crate) fn ct_eq(&self, other: &Self) -> bool {
         // On a 64-bit machine this is two XORs and an OR, and then one comparison.
         let difference = u128::from_ne_bytes(self.0) ^ u128::from_ne_bytes(other.0);
@@ -49,6 +50,7 @@ impl Uuid {
 }
 
 impl Drop for Uuid {
+    #[inline]
     fn drop(&mut self) {
         self.wipe();
     }
