@@ -90,8 +90,8 @@ impl kernel::Module for VfioPciRustModule {
 
 /// Makes the driver take the devices that the parameter `ids` names.
 fn take_ids(driver: &Registration<VfioPciRust>) {
-    for (entry, id) in Id::parse_list(params::ids()) {
-        let Some(id) = id else {
+    for entry in Id::entries(params::ids()) {
+        let Some(id) = Id::parse(entry) else {
             pr_warn!("invalid id string \"{}\"\n", BStr::from_bytes(entry));
             continue;
         };

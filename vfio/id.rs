@@ -24,24 +24,32 @@ impl Id {
     ///
     /// Like C's `sscanf()` it takes blanks and a `0x` before a number, keeps the last 32 bits of
     /// one, and ignores what follows the last number that it understands.
+    #[inline]
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
-        let mut numbers = Numbers(Some(text));
+        let mut fields = [0, 0, Self::ANY, Self::ANY, 0, 0];
+        let mut found = 0;
+        for (field, number) in fields.iter_mut().zip(Numbers(Some(text))) {
+            *field = number;
+            found += 1;
+        }
+        if found < 2 {
+            return None;
+        }
+        let [vendor, device, subvendor, subdevice, class, class_mask] = fields;
         Some(Self {
-            vendor: numbers.next()?,
-            device: numbers.next()?,
-            subvendor: numbers.next().unwrap_or(Self::ANY),
-            subdevice: numbers.next().unwrap_or(Self::ANY),
-            class: numbers.next().unwrap_or(0),
-            class_mask: numbers.next().unwrap_or(0),
+            vendor,
+            device,
+            subvendor,
+            subdevice,
+            class,
+            class_mask,
         })
     }
 
-    /// The entries of a list, which commas separate, each with what [`Id::parse`] makes of it.
-    /// Empty ones do not count.
-    pub(crate) fn parse_list(list: &[u8]) -> impl Iterator<Item = (&[u8], Option<Self>)> {
+    /// The entries of a list, which commas separate. Empty ones do not count.
+    pub(crate) fn entries(list: &[u8]) -> impl Iterator<Item = &[u8]> {
         list.split(|byte| *byte == b',')
             .filter(|entry| !entry.is_empty())
-            .map(|entry| (entry, Self::parse(entry)))
     }
 }
 
@@ -51,6 +59,7 @@ struct Numbers<'a>(Option<&'a [u8]>);
 impl Iterator for Numbers<'_> {
     type Item = u32;
 
+    #[inline]
     fn next(&mut self) -> Option<u32> {
         let text = self.0.take()?.trim_ascii_start();
         // C's digits may be missing behind the prefix.

@@ -5,7 +5,6 @@
 //! C source: `vfio/params.c`.
 
 use super::bindings;
-use kernel::prelude::*;
 
 macro_rules! bool_params {
     ($($(#[$attr:meta])* $name:ident = $variable:ident;)*) => {$(
@@ -37,7 +36,9 @@ bool_params! {
 
 /// The devices to take, the parameter `ids`.
 pub(crate) fn ids() -> &'static [u8] {
-    // SAFETY: The variable exists as long as the module. It is written once, before the module
-    // starts, since the parameter is not in sysfs; `param_set_copystring()` ends it with a zero.
-    unsafe { CStr::from_char_ptr((&raw const bindings::vfio_pci_rust_ids).cast()) }.to_bytes()
+    // SAFETY: The variable exists as long as the module. It is written before the module starts and
+    // never again, since the parameter is not in sysfs; and a `c_char` is a byte.
+    let text: &[u8; bindings::VFIO_PCI_RUST_IDS_SIZE as usize] =
+        unsafe { &*(&raw const bindings::vfio_pci_rust_ids).cast() };
+    text.split(|byte| *byte == 0).next().unwrap_or_default()
 }
