@@ -148,11 +148,11 @@ pub(crate) fn set(pf: &VfioDevice, new: &Uuid) -> Result {
 fn not_set(pf: &VfioDevice, state: Guard<'_, State, MutexBackend>, error: Error) -> Error {
     drop(state);
     let why = if error == ENODEV {
-        "there are no VFs; enable SR-IOV first (sriov_numvfs)"
+        c"there are no VFs; enable SR-IOV first (sriov_numvfs)"
     } else {
-        "a VF is open; close all VFs of this device first"
+        c"a VF is open; close all VFs of this device first"
     };
-    pf.notice(fmt!("VF token not set: {why}\n"));
+    pf.notice(c"VF token not set: ", None, why);
     error
 }
 
@@ -175,7 +175,9 @@ pub(crate) fn retire(pf: &Locked<'_, VfioPciRust>) {
         let mut state = token.lock();
         state.retire();
         // The core frees its copy without overwriting it. No VF is left that it could refuse for.
-        let _ = pf.core_match_token_uuid(Some(&Uuid::random()));
+        let mut fresh = Uuid::nil();
+        fresh.randomize();
+        let _ = pf.core_match_token_uuid(Some(&fresh));
     }
 }
 
@@ -192,9 +194,11 @@ pub(crate) fn match_token(dev: &VfioDevice, given: Option<&Uuid>) -> Result {
         Role::Vf(seen) => match_vf(dev, seen, given),
         Role::Plain if given.is_none() => Ok(()),
         Role::Plain => {
-            dev.notice(fmt!(
-                "VF token given for a device that is neither PF nor VF; leave it out\n"
-            ));
+            dev.notice(
+                c"VF token given",
+                None,
+                c" for a device that is neither PF nor VF; leave it out",
+            );
             Err(EINVAL)
         }
     }
@@ -206,12 +210,12 @@ fn match_pf(pf: &VfioDevice, token: &Token, given: Option<&Uuid>) -> Result {
         .open_pf(given, pf.is_open_by_cdev(), |t| pf.core_match_token_uuid(t));
 
     if result == Err(EACCES) {
-        pf.notice(fmt!(
-            "{} VF token: VFs of this device are open; present the token they were opened with, \
-             as \"{} vf_token=UUID\", or close them\n",
+        pf.notice(
             problem(given),
-            pf.name()
-        ));
+            Some(pf),
+            c" has open VFs; present the token they were opened with, as \"... vf_token=UUID\", or \
+             close them",
+        );
     }
     result
 }
@@ -225,32 +229,32 @@ fn match_vf(vf: &VfioDevice, seen: &Atomic<u64>, given: Option<&Uuid>) -> Result
             let result = token.lock().match_vf(given);
             match result {
                 Ok(generation) => seen.store(generation.to_raw(), Relaxed),
-                Err(_) => vf.notice(fmt!(
-                    "{} VF token: PF {} is under VFIO; ask its user for the token, which is set \
-                     with VFIO_DEVICE_FEATURE (DPDK: --vfio-vf-token=UUID), and open the VF as \
-                     \"{} vf_token=UUID\"\n",
+                Err(_) => vf.notice(
                     problem(given),
-                    pf.name(),
-                    vf.name()
-                )),
+                    Some(pf),
+                    c" is under VFIO; ask its user for the token (set with VFIO_DEVICE_FEATURE; \
+                     DPDK: --vfio-vf-token=UUID) and open the VF as \"... vf_token=UUID\"",
+                ),
             }
             result.map(|_| ())
         }
         SriovPf::Other => vf.core_match_token_uuid(given),
         SriovPf::None if given.is_none() => Ok(()),
         SriovPf::None => {
-            vf.notice(fmt!(
-                "VF token given, but the PF is not bound to a VFIO driver; leave it out\n"
-            ));
+            vf.notice(
+                c"VF token given",
+                None,
+                c", but the PF is not bound to a VFIO driver; leave it out",
+            );
             Err(EINVAL)
         }
     }
 }
 
-fn problem(given: Option<&Uuid>) -> &'static str {
+fn problem(given: Option<&Uuid>) -> &'static CStr {
     match given {
-        None => "Missing",
-        Some(_) => "Wrong",
+        None => c"Missing VF token: PF ",
+        Some(_) => c"Wrong VF token: PF ",
     }
 }
 
@@ -270,11 +274,11 @@ pub(crate) fn claim(dev: &VfioDevice) -> Result<Option<Claim>> {
 
     let result = token.claim(Generation::from_raw(seen.load(Relaxed)));
     if matches!(result, Err(EACCES)) {
-        dev.notice(fmt!(
-            "VF token changed while the device was being opened: ask the user of PF {} for the \
-             new one\n",
-            pf.name()
-        ));
+        dev.notice(
+            c"VF token changed while the device was being opened: ask the user of PF ",
+            Some(pf),
+            c" for the new one",
+        );
     }
     result.map(Some)
 }

@@ -26,6 +26,7 @@ mod result;
 mod uuid;
 
 pub(crate) use self::device::{
+    warn,
     Closed,
     Device,
     Enabled,
@@ -78,13 +79,6 @@ pub(crate) mod uapi {
 unsafe impl kernel::transmute::FromBytes for Uuid {}
 
 impl Uuid {
-    /// Makes a random UUID, version 4.
-    pub(crate) fn random() -> Self {
-        let mut uuid = Self::nil();
-        uuid.randomize();
-        uuid
-    }
-
     /// Becomes a random UUID, version 4.
     #[inline]
     pub(crate) fn randomize(&mut self) {

@@ -138,27 +138,20 @@ const _: () = {
 
 /// Refuses devices on the denylist.
 fn check_denylist(pdev: &pci::Device) -> Result {
-    let (vendor, device) = (pdev.vendor_id().as_raw(), pdev.device_id());
-    if !denylist::has(vendor, device) {
+    if !denylist::has(pdev.vendor_id().as_raw(), pdev.device_id()) {
         return Ok(());
     }
-    if params::disable_denylist() {
-        dev_warn!(
-            pdev,
-            "device denylist disabled - allowing device {:04x}:{:04x}.\n",
-            vendor,
-            device
-        );
-        return Ok(());
-    }
-    dev_warn!(
-        pdev,
-        "{:04x}:{:04x} is in the device denylist, not bound: an untrusted user could harm the \
-         machine with it; load the module with disable_denylist=1 if you trust the user\n",
-        vendor,
-        device
-    );
-    Err(EINVAL)
+    let (what, result) = if params::disable_denylist() {
+        (c"device denylist disabled - allowing this device", Ok(()))
+    } else {
+        (
+            c"device denylist has this device, not bound: its user could harm the machine; load \
+             the module with disable_denylist=1 if you trust the user",
+            Err(EINVAL),
+        )
+    };
+    vfio::warn(pdev, what);
+    result
 }
 
 /// The regions with what Intel graphics keeps outside of the device are part of the driver in C.
@@ -186,6 +179,7 @@ impl Driver for VfioPciRust {
     }
 
     fn init(pdev: &pci::Device<Core<'_>>) -> impl PinInit<Self::Data, Error> {
+        let pdev: &pci::Device = pdev;
         check_denylist(pdev).and_then(|()| vf_token::Role::new(Function::of(pdev)))
     }
 
@@ -207,10 +201,12 @@ impl Driver for VfioPciRust {
         let claim = vf_token::claim(&dev)?;
         let enabled = dev.enable()?;
         if is_intel_display(enabled.pdev()) {
-            enabled.notice(fmt!(
-                "Intel graphics: no regions for the OpRegion and the config space of the host and \
-                 LPC bridges; bind the device to vfio-pci if its user needs them\n"
-            ));
+            enabled.notice(
+                c"Intel graphics: no regions for the OpRegion and the host and LPC bridges; bind \
+                 the device to vfio-pci if its user needs them",
+                None,
+                c"",
+            );
         }
         Ok((enabled, claim))
     }
@@ -227,9 +223,11 @@ impl Driver for VfioPciRust {
     #[inline]
     fn sriov_configure(dev: &Locked<'_, Self>, num_vfs: c_int) -> Result<c_int> {
         if !params::enable_sriov() {
-            dev.notice(fmt!(
-                "SR-IOV not configured: set the module parameter enable_sriov first\n"
-            ));
+            dev.notice(
+                c"SR-IOV not configured: set the module parameter enable_sriov first",
+                None,
+                c"",
+            );
             return Err(ENOENT);
         }
         dev.sriov_configure(num_vfs)

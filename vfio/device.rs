@@ -26,7 +26,6 @@ use core::{
     ptr, //
 };
 use kernel::{
-    fmt,
     pci,
     prelude::*,
     transmute::{
@@ -175,20 +174,32 @@ impl<T: Driver> Device<T> {
         unsafe { &*self.pdev_raw().cast() }
     }
 
-    /// The name of the PCI device, such as `0000:01:10.0`.
-    pub(crate) fn name(&self) -> &CStr {
-        let dev: &kernel::device::Device = self.pdev().as_ref();
-        dev.name()
-    }
-
-    /// Prints a message about this device, which ends with a newline, unless there were too many
-    /// lately.
+    /// Prints a line about this device, unless there were too many lately: two texts with the name
+    /// of `pf` between them.
+    // C puts it together: that takes a fraction of the code of `dev_info!()`, in which the length
+    // of a name is an addition with a path to a panic.
     #[cold]
     #[inline(never)]
-    pub(crate) fn notice(&self, message: fmt::Arguments<'_>) {
-        if self.log_limit.allow() {
-            dev_info!(self.pdev(), "{}", message);
+    #[cfg_attr(not(CONFIG_PRINTK), allow(unused_variables))]
+    pub(crate) fn notice(&self, before: &CStr, pf: Option<&Self>, after: &CStr) {
+        if !self.log_limit.allow() {
+            return;
         }
+        let name = pf.map_or(c"".as_char_ptr(), |pf| {
+            // SAFETY: `pdev` is valid.
+            unsafe { kernel::bindings::dev_name(&raw const (*pf.pdev_raw()).dev) }
+        });
+        #[cfg(CONFIG_PRINTK)]
+        // SAFETY: `pdev` is valid, and so are the three C strings for which the format asks.
+        unsafe {
+            kernel::bindings::_dev_info(
+                &raw const (*self.pdev_raw()).dev,
+                c"%s%s%s\n".as_char_ptr(),
+                before.as_char_ptr(),
+                name,
+                after.as_char_ptr(),
+            )
+        };
     }
 
     /// How many virtual functions are enabled, 0 while SR-IOV is off.
@@ -271,6 +282,24 @@ impl<T: Driver> Device<T> {
         // SAFETY: The field is used under that lock only.
         unsafe { mem::replace(&mut *self.open.get(), value) }
     }
+}
+
+/// Prints a warning about a PCI device of which there is no [`Device`] yet.
+// Not `dev_warn!()`, see [`Device::notice`].
+#[cold]
+#[cfg_attr(not(CONFIG_PRINTK), allow(unused_variables))]
+pub(crate) fn warn(pdev: &pci::Device, text: &CStr) {
+    let pdev = ptr::from_ref(pdev).cast::<kernel::bindings::pci_dev>();
+    #[cfg(CONFIG_PRINTK)]
+    // SAFETY: `pci::Device` transparently wraps a valid `struct pci_dev`, and `text` is the C
+    // string for which the format asks.
+    unsafe {
+        kernel::bindings::_dev_warn(
+            &raw const (*pdev).dev,
+            c"%s\n".as_char_ptr(),
+            text.as_char_ptr(),
+        )
+    };
 }
 
 /// What a PCI function is to SR-IOV.
