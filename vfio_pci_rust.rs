@@ -65,21 +65,22 @@ impl kernel::Module for VfioPciRustModule {
         let registration = Registration::new(name, <Self as ModuleMetadata>::NAME, module);
         let driver = KBox::pin_init(registration, GFP_KERNEL).inspect_err(|e| {
             if takeover && *e == EBUSY {
-                pr_err!("takeover=1, but vfio-pci is there: 'modprobe -r vfio-pci' first\n");
+                warn(
+                    "takeover=1, but vfio-pci is there: 'modprobe -r vfio-pci' first",
+                    b"",
+                );
             }
         })?;
         let link = if takeover {
             ModuleLink::new(TAKEOVER_MODULE, module)
-                .inspect_err(|e| {
-                    pr_warn!("no /sys/module/{} ({})\n", TAKEOVER_MODULE, e.to_errno())
-                })
+                .inspect_err(|_| warn("no /sys/module/vfio_pci for programs that look for it", b""))
                 .unwrap_or(None)
         } else {
             None
         };
         take_ids(&driver);
         if params::disable_denylist() {
-            pr_warn!("device denylist disabled.\n");
+            warn("device denylist disabled.", b"");
         }
         Ok(Self {
             _link: link,
@@ -88,28 +89,21 @@ impl kernel::Module for VfioPciRustModule {
     }
 }
 
+/// Tells who loads the module what is not as it was asked for, or should not be.
+// A call of this takes much less code than `pr_warn!()`.
+#[cold]
+#[inline(never)]
+fn warn(text: &str, entry: &[u8]) {
+    pr_warn!("{}{}\n", text, BStr::from_bytes(entry));
+}
+
 /// Makes the driver take the devices that the parameter `ids` names.
 fn take_ids(driver: &Registration<VfioPciRust>) {
     for entry in Id::entries(params::ids()) {
-        let Some(id) = Id::parse(entry) else {
-            pr_warn!("invalid id string \"{}\"\n", BStr::from_bytes(entry));
-            continue;
-        };
-        match driver.add_id(&id) {
-            Ok(()) => pr_info!(
-                "add [{:04x}:{:04x}[{:04x}:{:04x}]] class {:#08x}/{:08x}\n",
-                id.vendor,
-                id.device,
-                id.subvendor,
-                id.subdevice,
-                id.class,
-                id.class_mask
-            ),
-            Err(e) => pr_warn!(
-                "failed to add dynamic id \"{}\" ({})\n",
-                BStr::from_bytes(entry),
-                e.to_errno()
-            ),
+        match Id::parse(entry).map(|id| driver.add_id(&id)) {
+            Some(Ok(())) => pr_info!("add {}\n", BStr::from_bytes(entry)),
+            Some(Err(_)) => warn("failed to add dynamic id ", entry),
+            None => warn("invalid id string ", entry),
         }
     }
 }
