@@ -22,13 +22,13 @@ bool vfio_pci_rust_enable_sriov;
 #ifdef CONFIG_PCI_IOV
 module_param_named(enable_sriov, vfio_pci_rust_enable_sriov, bool, 0644);
 MODULE_PARM_DESC(enable_sriov,
-		 "Let sriov_numvfs create VFs of bound PFs. The user space driver of the PF must know how to serve them (default: N)");
+		 "Let sriov_numvfs create VFs of bound PFs, whose user space driver must know how to serve them (default: N)");
 #endif
 
 bool vfio_pci_rust_nointxmask;
 module_param_named(nointxmask, vfio_pci_rust_nointxmask, bool, 0644);
 MODULE_PARM_DESC(nointxmask,
-		 "Mask INTx at the interrupt controller, not in the device, for devices that are bound from now on (default: N)");
+		 "Mask INTx at the interrupt controller, not in devices that are bound from now on (default: N)");
 
 bool vfio_pci_rust_disable_vga;
 #ifdef CONFIG_VFIO_PCI_VGA
@@ -40,7 +40,7 @@ MODULE_PARM_DESC(disable_vga,
 bool vfio_pci_rust_disable_idle_d3;
 module_param_named(disable_idle_d3, vfio_pci_rust_disable_idle_d3, bool, 0644);
 MODULE_PARM_DESC(disable_idle_d3,
-		 "Keep devices that nobody has open in D0, for devices that are bound from now on (default: N)");
+		 "Keep devices that are bound from now on in D0 while nobody has them open (default: N)");
 
 bool vfio_pci_rust_disable_denylist;
 module_param_named(disable_denylist, vfio_pci_rust_disable_denylist, bool, 0444);
