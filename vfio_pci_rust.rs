@@ -38,7 +38,7 @@ module! {
     type: VfioPciRustModule,
     name: "vfio_pci_rust",
     authors: ["vfio-pci-rust developers"],
-    description: "VFIO PCI driver in Rust, with enforced VF tokens",
+    description: "VFIO PCI driver with enforced VF tokens",
     license: "GPL v2",
 }
 

@@ -34,7 +34,7 @@ bool vfio_pci_rust_disable_vga;
 #ifdef CONFIG_VFIO_PCI_VGA
 module_param_named(disable_vga, vfio_pci_rust_disable_vga, bool, 0444);
 MODULE_PARM_DESC(disable_vga,
-		 "Give no access to the legacy resources of VGA devices (default: N)");
+		 "Give no access to legacy VGA resources (default: N)");
 #endif
 
 bool vfio_pci_rust_disable_idle_d3;
