@@ -68,6 +68,31 @@ def read_measured(name):
     return values
 
 
+def scale_table(name):
+    """A line for each number of VFs, two columns for each operation."""
+    values = {}
+    with open(name, encoding="utf-8") as lines:
+        for line in lines:
+            if line.startswith("{"):
+                m = json.loads(line)
+                value = m["value"] / (m["vfs"] if m["operation"] == "sriov_on" else 1)
+                key = (m["vfs"], m["operation"], m["driver"])
+                values.setdefault(key, []).append(value)
+    operations = {
+        "set": "SET",
+        "match_right": "check",
+        "probe": "probe",
+        "sriov_on": "SR-IOV on, per VF",
+    }
+    lines = [("VFs", *(f"{title}: {who}" for title in operations.values() for who in ("C", "Rust")))]
+    for vfs in sorted({key[0] for key in values}):
+        numbers = (
+            min(values[vfs, operation, driver]) for operation in operations for driver in (C, RUST)
+        )
+        lines.append((str(vfs), *(f"{number:,.0f}" for number in numbers)))
+    return layout(lines)
+
+
 def output_of(*command):
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
@@ -134,23 +159,23 @@ def cells(row):
 HEADINGS = ("operation", "C", "Rust", "Rust/C", "spread", "goal")
 
 
-def table(rows):
-    lines = [HEADINGS, *map(cells, rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(HEADINGS))]
+def layout(lines):
+    """The lines as a table of reStructuredText; the first one is its head."""
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     rule = "  ".join("=" * width for width in widths)
     out = [rule]
     for line in lines:
         first = line[0].ljust(widths[0])
-        rest = (cell.rjust(width) for cell, width in zip(line[1:-1], widths[1:-1]))
-        out.append("  ".join((first, *rest, line[-1])).rstrip())
-        if line is HEADINGS:
+        rest = (cell.rjust(width) for cell, width in zip(line[1:], widths[1:]))
+        out.append("  ".join((first, *rest)).rstrip())
+        if line is lines[0]:
             out.append(rule)
     return "\n".join([*out, rule])
 
 
-def write_rst(name, text):
+def write_rst(name, text, what="table"):
     """Puts the table between the two marks of the document."""
-    begin, end = ".. table of the last run\n", ".. end of the table\n"
+    begin, end = f".. {what} of the last run\n", f".. end of the {what}\n"
     with open(name, encoding="utf-8") as file:
         before, _, rest = file.read().partition(begin)
     _, mark, after = rest.partition(end)
@@ -199,9 +224,16 @@ def main():
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--chart", metavar="FILE", help="an SVG")
     parser.add_argument("--rst", metavar="FILE", help="document to put the table into")
+    parser.add_argument("--scale", action="store_true", help="a table by numbers of VFs")
     parser.add_argument("--check", action="store_true", help="fail if a limit is exceeded")
     args = parser.parse_args()
 
+    if args.scale:
+        text = scale_table(args.measured)
+        print(text)
+        if args.rst:
+            write_rst(args.rst, text, "scale")
+        return
     values = read_measured(args.measured)
     if not values:
         die(f"{args.measured} has no measurements")
@@ -218,7 +250,7 @@ def main():
         with open(args.goals, "rb") as file:
             goals = tomllib.load(file)
     rows = make_rows(values, goals)
-    text = table(rows)
+    text = layout([HEADINGS, *map(cells, rows)])
     print(text)
     if args.json:
         with open(args.json, "w", encoding="utf-8") as file:

@@ -156,10 +156,13 @@ static double median(double *values, int count)
 			   (values[count / 2 - 1] + values[count / 2]) / 2;
 }
 
+/* How many VFs there are, if that is what makes the difference. */
+static int scale;
+
 static void report(const char *operation, int driver, int round, double value)
 {
-	printf("{\"operation\": \"%s\", \"driver\": \"%s\", \"round\": %d, \"value\": %.2f}\n",
-	       operation, drivers[driver], round, value);
+	printf("{\"operation\": \"%s\", \"driver\": \"%s\", \"round\": %d, \"value\": %.2f, \"vfs\": %d}\n",
+	       operation, drivers[driver], round, value, scale);
 	fflush(stdout);
 }
 
@@ -242,11 +245,21 @@ static void measure_feature(const char *operation, int driver, int round, int fd
 #define PROBE	VFIO_DEVICE_FEATURE_PROBE
 #define TOKEN	VFIO_DEVICE_FEATURE_PCI_VF_TOKEN
 
-static void measure_pf(int driver, int round, int fd)
+static void measure_set(int driver, int round, int fd)
 {
 	struct request a = request(SET | TOKEN, token_a);
 	struct request b = request(SET | TOKEN, token_b);
 
+	expect("set", 0, answer(fd, &a));
+	expect("set", 0, answer(fd, &b));
+	MEASURE("set", driver, round,
+		ioctl(fd, VFIO_DEVICE_FEATURE, i_ % 2 ? &b : &a));
+	expect("set_same", 0, answer(fd, &a));
+	MEASURE("set_same", driver, round, ioctl(fd, VFIO_DEVICE_FEATURE, &a));
+}
+
+static void measure_pf(int driver, int round, int fd)
+{
 	expect("floor", -ENOTTY, ioctl(fd, _IO(VFIO_TYPE, VFIO_BASE + 99)) ? -errno : 0);
 	MEASURE("floor", driver, round, ioctl(fd, _IO(VFIO_TYPE, VFIO_BASE + 99)));
 
@@ -260,13 +273,7 @@ static void measure_pf(int driver, int round, int fd)
 			PROBE | SET | VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP, 0);
 	measure_feature("probe_low_power_exit", driver, round, fd,
 			PROBE | SET | VFIO_DEVICE_FEATURE_LOW_POWER_EXIT, 0);
-
-	expect("set", 0, answer(fd, &a));
-	expect("set", 0, answer(fd, &b));
-	MEASURE("set", driver, round,
-		ioctl(fd, VFIO_DEVICE_FEATURE, i_ % 2 ? &b : &a));
-	expect("set_same", 0, answer(fd, &a));
-	MEASURE("set_same", driver, round, ioctl(fd, VFIO_DEVICE_FEATURE, &a));
+	measure_set(driver, round, fd);
 }
 
 /* With a VF open our driver refuses, and says so; the driver in C does not. */
@@ -507,15 +514,44 @@ static void measure_driver(int driver, int round)
 	measure_load(driver, round);
 }
 
+/* A few operations with one VF, with some, and with as many as there can be. */
+static void measure_scale(int driver, int round)
+{
+	const int counts[] = { 1, 16, total_vfs() };
+	struct device pf_device, vf;
+	char bdf[BDF_LEN];
+	size_t i;
+
+	expect("binding the PF", 0, ensure_pf(pf, drivers[driver], 0));
+	for (i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+		int vfs = counts[i];
+
+		scale = vfs;
+		measure_sriov(driver, round, vfs);
+		measure_bind(driver, round, vfs);
+		expect("open of the PF", 0, open_device(&pf_device, pf, PATH_CDEV, NULL));
+		measure_set(driver, round, pf_device.fd);
+		expect("token", 0, set_token(pf_device.fd, token_a));
+		expect("address of a VF", 0, vf_bdf(pf, vfs - 1, bdf));
+		expect("group of a VF", 0, prepare_device(&vf, bdf, PATH_GROUP));
+		measure_match(driver, round, bdf, &vf);
+		close_device(&vf);
+		close_device(&pf_device);
+	}
+	expect("SR-IOV off", 0, set_numvfs(pf, 0));
+	expect("unbinding the PF", 0, bind_driver(pf, NULL));
+}
+
 static void usage(FILE *where)
 {
 	fprintf(where,
-		"usage: vfio-bench [--pf ADDRESS] [--rounds N] [--calls N] [--short]\n"
+		"usage: vfio-bench [--pf ADDRESS] [--rounds N] [--calls N] [--short] [--scale]\n"
 		"\n"
 		"  --pf ADDRESS  the SR-IOV capable device, such as 0000:01:00.0; it is taken from\n"
 		"                its driver for the time (default: the first one there is)\n"
 		"  --rounds N    how often each driver has its turn (default: 3)\n"
 		"  --calls N     how many ioctls are timed at once (default: 200)\n"
+		"  --scale       a few operations with 1 and 16 VFs, and as many as there can be\n"
 		"  --short       fewer batches: enough where time is deterministic\n");
 }
 
@@ -536,10 +572,12 @@ int main(int argc, char **argv)
 		{ "rounds", required_argument, NULL, 'r' },
 		{ "calls", required_argument, NULL, 'c' },
 		{ "short", no_argument, NULL, 's' },
+		{ "scale", no_argument, NULL, 'S' },
 		{ "help", no_argument, NULL, 'h' },
 		{}
 	};
 	struct sigaction action = { .sa_handler = on_signal };
+	void (*measure)(int driver, int round) = measure_driver;
 	const char *problem;
 	char text[16];
 	int option, round, i;
@@ -557,6 +595,9 @@ int main(int argc, char **argv)
 			break;
 		case 's':
 			batches = 5;
+			break;
+		case 'S':
+			measure = measure_scale;
 			break;
 		case 'h':
 			usage(stdout);
@@ -595,6 +636,6 @@ int main(int argc, char **argv)
 
 	for (round = 1; round <= rounds; round++)
 		for (i = 0; i < 2; i++)
-			measure_driver(i, round);
+			measure(i, round);
 	return 0;
 }
