@@ -40,6 +40,7 @@ pub(crate) struct State {
 
 impl State {
     /// Starts without a token, which only [`State::start`] gives it, and no open VF.
+    #[inline]
     pub(crate) const fn new() -> Self {
         Self {
             token: Uuid::nil(),
@@ -60,6 +61,7 @@ impl State {
     }
 
     /// Replaces the token by another one.
+    #[inline]
     fn store(&mut self, other: &Uuid) {
         // This overwrites the old one.
         self.token.copy_from(other);
@@ -152,6 +154,7 @@ impl State {
     ///
     /// - `EACCES` if the token has changed since.
     /// - `EOVERFLOW` if the count is at its limit, which is above the number of VFs a PF can have.
+    #[inline]
     pub(crate) fn claim(&mut self, seen: Generation) -> Result {
         if seen != self.generation {
             return Err(EACCES);

@@ -76,7 +76,7 @@ impl Iterator for Numbers<'_> {
             value = Some((value.unwrap_or(0) << 4) | digit);
             rest = others;
         }
-        if let ([b':', others @ ..], Some(_)) = (rest, value) {
+        if let [b':', others @ ..] = rest {
             self.0 = Some(others);
         }
         value

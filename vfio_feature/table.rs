@@ -98,6 +98,7 @@ macro_rules! feature_table {
 pub(super) use feature_table;
 
 /// Whether no number is there twice.
+#[inline]
 pub(super) const fn are_distinct(numbers: &[u32]) -> bool {
     let mut i = 0;
     while i < numbers.len() {

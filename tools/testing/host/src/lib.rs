@@ -2,7 +2,7 @@
 
 //! The driver's pure logic, compiled on the host from the very files that go into the kernel.
 
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 #[path = "../../../../denylist.rs"]
 mod denylist;

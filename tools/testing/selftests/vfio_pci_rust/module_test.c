@@ -114,9 +114,12 @@ TEST_F(parameters, ids_names_the_devices_to_take)
 				"/sys/bus/pci/devices/%s/device", self->pf));
 	snprintf(ids, sizeof(ids),
 		 "ids=nonsense,,8086:,1234:5678:1:2:20000:ffff00,%s:%s", vendor, device);
-	snprintf(line, sizeof(line),
-		 is_c ? "add [%s:%s[ffffffff:ffffffff]] class 0x000000/00000000" :
-			"add %s:%s", vendor + 2, device + 2);
+	if (is_c)
+		snprintf(line, sizeof(line),
+			 "add [%s:%s[ffffffff:ffffffff]] class 0x000000/00000000",
+			 vendor + 2, device + 2);
+	else
+		snprintf(line, sizeof(line), "add %s:%s", vendor, device);
 
 	ASSERT_EQ(0, load(variant->driver, ids));
 	EXPECT_TRUE(is_bound(self->pf, variant->driver));
