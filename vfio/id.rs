@@ -53,7 +53,7 @@ impl Id {
     }
 }
 
-/// The numbers of a text that are separated by colons; nothing is left after the first error.
+/// The numbers of a text that are separated by colons; who reads them stops where one is missing.
 struct Numbers<'a>(Option<&'a [u8]>);
 
 impl Iterator for Numbers<'_> {

@@ -57,27 +57,27 @@ def die(message):
     sys.exit(1)
 
 
+def measurements(name):
+    """What vfio-bench printed, one dictionary a line."""
+    with open(name, encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+
 def read_measured(name):
     """The values of every operation and driver, one a round."""
     values = {}
-    with open(name, encoding="utf-8") as lines:
-        for line in lines:
-            if line.startswith("{"):
-                m = json.loads(line)
-                values.setdefault(m["operation"], {}).setdefault(m["driver"], []).append(m["value"])
+    for m in measurements(name):
+        values.setdefault(m["operation"], {}).setdefault(m["driver"], []).append(m["value"])
     return values
 
 
 def scale_table(name):
     """A line for each number of VFs, two columns for each operation."""
     values = {}
-    with open(name, encoding="utf-8") as lines:
-        for line in lines:
-            if line.startswith("{"):
-                m = json.loads(line)
-                value = m["value"] / (m["vfs"] if m["operation"] == "sriov_on" else 1)
-                key = (m["vfs"], m["operation"], m["driver"])
-                values.setdefault(key, []).append(value)
+    for m in measurements(name):
+        value = m["value"] / (m["vfs"] if m["operation"] == "sriov_on" else 1)
+        key = (m["vfs"], m["operation"], m["driver"])
+        values.setdefault(key, []).append(value)
     operations = {
         "set": "SET",
         "match_right": "check",

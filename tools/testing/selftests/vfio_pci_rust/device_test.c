@@ -77,28 +77,15 @@ static uint32_t irq_count(int fd, uint32_t index)
 	return ioctl(fd, VFIO_DEVICE_GET_IRQ_INFO, &info) ? 0 : info.count;
 }
 
-/* Gives the first interrupt of a kind an eventfd; -1 takes all away. */
-static int set_irq(int fd, uint32_t index, int event)
+static int no_events(int fd, uint32_t index)
 {
-	struct {
-		struct vfio_irq_set set;
-		int event;
-	} irq = {
-		.set = {
-			.argsz = sizeof(irq),
-			.flags = VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_EVENTFD,
-			.index = index,
-			.count = 1,
-		},
-		.event = event,
+	struct vfio_irq_set set = {
+		.argsz = sizeof(set),
+		.flags = VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_NONE,
+		.index = index,
 	};
 
-	if (event < 0) {
-		irq.set.argsz = sizeof(irq.set);
-		irq.set.flags = VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_NONE;
-		irq.set.count = 0;
-	}
-	return ioctl(fd, VFIO_DEVICE_SET_IRQS, &irq) ? -errno : 0;
+	return ioctl(fd, VFIO_DEVICE_SET_IRQS, &set) ? -errno : 0;
 }
 
 static int trigger_irq(int fd, uint32_t index)
@@ -175,11 +162,11 @@ TEST_F(device, interrupts_reach_their_eventfd)
 		if (!irq_count(self->device.fd, kinds[i]))
 			continue;
 		tried++;
-		ASSERT_EQ(0, set_irq(self->device.fd, kinds[i], event));
+		ASSERT_EQ(0, on_event(self->device.fd, kinds[i], event));
 		ASSERT_EQ(0, trigger_irq(self->device.fd, kinds[i]));
 		EXPECT_EQ(sizeof(count), read(event, &count, sizeof(count)));
 		EXPECT_EQ(1, count);
-		ASSERT_EQ(0, set_irq(self->device.fd, kinds[i], -1));
+		ASSERT_EQ(0, no_events(self->device.fd, kinds[i]));
 	}
 	/* VFs have MSI-X alone, the PF has all three. */
 	EXPECT_EQ(variant->function == FUNCTION_PF ? 3 : 1, tried);

@@ -504,6 +504,30 @@ int try_open(const char *bdf, enum path path, const uint8_t *token)
 	return ret;
 }
 
+int set_irq(int fd, uint32_t flags, uint32_t index, int event)
+{
+	struct {
+		struct vfio_irq_set set;
+		int event;
+	} request = {
+		.set = {
+			.argsz = sizeof(request),
+			.flags = flags,
+			.index = index,
+			.count = 1,
+		},
+		.event = event,
+	};
+
+	return ioctl(fd, VFIO_DEVICE_SET_IRQS, &request) ? -errno : 0;
+}
+
+int on_event(int fd, uint32_t index, int event)
+{
+	return set_irq(fd, VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_EVENTFD,
+		       index, event);
+}
+
 int feature(int fd, uint32_t flags, const void *data, uint32_t size)
 {
 	uint64_t buffer[64] = {};

@@ -136,6 +136,12 @@ void close_device(struct device *device);
 /* Opens and closes again. */
 int try_open(const char *bdf, enum path path, const uint8_t *token);
 
+/* VFIO_DEVICE_SET_IRQS for the first interrupt of an index. */
+int set_irq(int fd, uint32_t flags, uint32_t index, int event);
+
+/* Lets the interrupt signal an eventfd. */
+int on_event(int fd, uint32_t index, int event);
+
 /*
  * VFIO_DEVICE_FEATURE with @size bytes of data at @data behind the header;
  * argsz is 8 + @size.

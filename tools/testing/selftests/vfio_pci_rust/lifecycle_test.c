@@ -113,25 +113,14 @@ TEST_F(lifecycle, binds_to_nothing_by_itself)
 
 TEST_F(lifecycle, unbinding_asks_the_user_and_waits)
 {
-	struct {
-		struct vfio_irq_set set;
-		int event;
-	} request = {
-		.set = {
-			.argsz = sizeof(request),
-			.flags = VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_EVENTFD,
-			.index = VFIO_PCI_REQ_IRQ_INDEX,
-			.count = 1,
-		},
-	};
 	struct pollfd poll_request = { .events = POLLIN };
+	int event = eventfd(0, 0);
 	int status;
 	pid_t pid;
 
+	ASSERT_LE(0, event);
 	ASSERT_EQ(0, open_device(&self->device, self->pf, PATH_CDEV, NULL));
-	request.event = eventfd(0, 0);
-	ASSERT_LE(0, request.event);
-	ASSERT_EQ(0, ioctl(self->device.fd, VFIO_DEVICE_SET_IRQS, &request));
+	ASSERT_EQ(0, on_event(self->device.fd, VFIO_PCI_REQ_IRQ_INDEX, event));
 
 	pid = fork();
 	ASSERT_LE(0, pid);
@@ -139,7 +128,7 @@ TEST_F(lifecycle, unbinding_asks_the_user_and_waits)
 		close_device(&self->device);
 		_exit(bind_driver(self->pf, NULL) ? 1 : 0);
 	}
-	poll_request.fd = request.event;
+	poll_request.fd = event;
 	EXPECT_EQ(1, poll(&poll_request, 1, 10000));
 	EXPECT_EQ(0, waitpid(pid, &status, WNOHANG));
 
@@ -147,7 +136,7 @@ TEST_F(lifecycle, unbinding_asks_the_user_and_waits)
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
 	EXPECT_FALSE(is_bound(self->pf, DRIVER));
-	close(request.event);
+	close(event);
 }
 
 TEST_F(lifecycle, module_stays_while_a_device_is_open)

@@ -108,31 +108,6 @@ TEST_F(parity, disable_idle_d3_holds_from_bind_to_unbind)
 	EXPECT_TRUE(gets_to(self->pf, "D3hot"));
 }
 
-/* Sets up or masks the legacy interrupt. */
-static int set_irq(int fd, uint32_t flags, uint32_t index, int event)
-{
-	struct {
-		struct vfio_irq_set set;
-		int event;
-	} request = {
-		.set = {
-			.argsz = sizeof(request),
-			.flags = flags,
-			.index = index,
-			.count = 1,
-		},
-		.event = event,
-	};
-
-	return ioctl(fd, VFIO_DEVICE_SET_IRQS, &request) ? -errno : 0;
-}
-
-static int on_event(int fd, uint32_t index, int event)
-{
-	return set_irq(fd, VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_EVENTFD,
-		       index, event);
-}
-
 /* Whether masking the interrupt is done in the device, by a bit of its command. */
 static int masks_in_device(const char *bdf, int fd)
 {

@@ -264,20 +264,10 @@ TEST_F(process, a_vf_is_open_until_the_last_child_has_closed_it)
 
 static int request_event(int device)
 {
-	struct {
-		struct vfio_irq_set set;
-		int event;
-	} request = {
-		.set = {
-			.argsz = sizeof(request),
-			.flags = VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_EVENTFD,
-			.index = VFIO_PCI_REQ_IRQ_INDEX,
-			.count = 1,
-		},
-		.event = eventfd(0, 0),
-	};
+	int event = eventfd(0, 0);
+	int ret = on_event(device, VFIO_PCI_REQ_IRQ_INDEX, event);
 
-	return ioctl(device, VFIO_DEVICE_SET_IRQS, &request) ? -errno : request.event;
+	return ret ? ret : event;
 }
 
 static void on_signal(int number)
