@@ -61,7 +61,11 @@ impl Iterator for Numbers<'_> {
 
     #[inline]
     fn next(&mut self) -> Option<u32> {
-        let text = self.0.take()?.trim_ascii_start();
+        let mut text = self.0.take()?;
+        // What C's `isspace()` holds for a blank.
+        while let [b'\t'..=b'\r' | b' ' | 0xa0, rest @ ..] = text {
+            text = rest;
+        }
         // C's digits may be missing behind the prefix.
         let (text, mut value) = match text {
             [b'0', b'x' | b'X', rest @ ..] => (rest, Some(0)),

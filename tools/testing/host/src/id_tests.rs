@@ -55,6 +55,13 @@ fn what_follows_is_ignored() {
 }
 
 #[test]
+fn blanks_are_those_of_c() {
+    let expected = id([1, 2, 3, 4, 5, 6]);
+    let text = b" 1:\t2:\n3:\x0b4:\x0c5:\r\xa06";
+    assert_eq!(Id::parse(text), expected);
+}
+
+#[test]
 fn vendor_and_device_must_be_there() {
     for text in [
         "",

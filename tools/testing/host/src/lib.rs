@@ -16,6 +16,8 @@ mod state;
 mod vfio;
 
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
 mod id_tests;
 #[cfg(test)]
 mod interleaving_tests;

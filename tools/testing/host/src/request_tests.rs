@@ -1,32 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Every combination of operation bits, reserved bits and sizes, against a second statement of the
-//! contract.
+//! Every combination of operation bits, reserved bits and sizes.
 
+use crate::contract::{expected, GET, PROBE, SET};
 use crate::request::{Action, Operations, Request};
 use kernel::prelude::*;
 
-const GET: u32 = 1 << 16;
-const SET: u32 = 1 << 17;
-const PROBE: u32 = 1 << 18;
 const NEEDED: usize = 16;
-
-/// The contract as a table: the first line that applies decides.
-fn expected(flags: u32, offered: Operations, given: usize) -> Result<Action> {
-    let (get, set, probe) = (flags & GET != 0, flags & SET != 0, flags & PROBE != 0);
-    let table = [
-        (flags >> 19 != 0, Err(EINVAL)),
-        (get && set && !probe, Err(EINVAL)),
-        (get && !offered.get, Err(EINVAL)),
-        (set && !offered.set, Err(EINVAL)),
-        (probe, Ok(Action::Probe)),
-        (!get && !set, Err(EINVAL)),
-        (given < NEEDED, Err(EINVAL)),
-        (get, Ok(Action::Get)),
-        (set, Ok(Action::Set)),
-    ];
-    table.into_iter().find(|line| line.0).unwrap().1
-}
 
 fn answer(flags: u32, offered: Operations, given: usize) -> Result<Action> {
     Request::new(flags)?.check(offered, NEEDED, given)
@@ -46,7 +26,7 @@ fn answers_are_those_of_the_contract() {
                     for given in (0..=64).chain([usize::MAX]) {
                         assert_eq!(
                             answer(flags, offered, given),
-                            expected(flags, offered, given),
+                            expected(flags, offered, NEEDED, given),
                             "flags {flags:#x}, get {get}, set {set}, {given} bytes"
                         );
                         cases += 1;
