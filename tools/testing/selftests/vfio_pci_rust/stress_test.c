@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Everything at once: setters of the token, openers of VFs, an administrator who
- * unbinds, rebinds and turns SR-IOV off and on, a reader of sysfs. Each answer is
+ * unbinds, rebinds, resets and turns SR-IOV off and on, a reader of sysfs. Each answer is
  * compared with what the others have done in the meantime.
  *
  * $VFIO_PCI_RUST_OPERATIONS bounds it, $VFIO_PCI_RUST_SEED repeats the choices of
@@ -36,12 +36,13 @@ struct value {
 };
 
 enum { COUNT_SET, COUNT_SET_BUSY, COUNT_SET_NODEV, COUNT_OPENED, COUNT_EACCES, COUNT_GONE,
-	COUNT_SRIOV, COUNT_VF_BOUND, COUNT_PF_OPENED, COUNT_PF_BOUND, COUNT_READ, COUNTS };
+	COUNT_SRIOV, COUNT_VF_BOUND, COUNT_PF_OPENED, COUNT_PF_BOUND, COUNT_RESET, COUNT_READ,
+	COUNTS };
 
 static const char * const count_names[COUNTS] = {
 	"SET", "SET with a VF open", "SET without VFs", "VF opened", "VF refused", "VF not there",
 	"SR-IOV off and on", "VF unbound and bound", "PF closed and opened",
-	"PF unbound and bound", "sysfs read",
+	"PF unbound and bound", "PF or VF reset", "sysfs read",
 };
 
 /* What all threads know. */
@@ -462,6 +463,28 @@ static void rebind_vf(struct actor *actor)
 	count(COUNT_VF_BOUND);
 }
 
+/* By FLR, or the PF with its whole bus. What the users of the device do goes on. */
+static void reset_device(struct actor *actor)
+{
+	static const char * const methods[] = { "flr", "bus" };
+	bool is_pf = choose(actor, 2);
+	const char *method = methods[is_pf ? choose(actor, 2) : 0];
+	char bdf[BDF_LEN];
+	int answer;
+
+	if (is_pf)
+		snprintf(bdf, sizeof(bdf), "%s", world.pf);
+	else if (vf_bdf(world.pf, choose(actor, VFS), bdf))
+		return;
+	answer = write_sysfs(method, "/sys/bus/pci/devices/%s/reset_method", bdf);
+	if (!answer)
+		answer = write_sysfs("1", "/sys/bus/pci/devices/%s/reset", bdf);
+	if (answer)
+		violation("reset of %s by %s: %s", bdf, method, strerror(-answer));
+	write_sysfs("default", "/sys/bus/pci/devices/%s/reset_method", bdf);
+	count(COUNT_RESET);
+}
+
 /* The token is a random one then. */
 static void rebind_pf(void)
 {
@@ -492,7 +515,7 @@ static void *run_administrator(void *argument)
 			pause_ms(1);
 			continue;
 		}
-		what = choose(actor, 8);
+		what = choose(actor, 11);
 		if (what < 2) {
 			change_vfs(0);
 			pause_ms(20);
@@ -500,6 +523,8 @@ static void *run_administrator(void *argument)
 			count(COUNT_SRIOV);
 		} else if (what < 5) {
 			rebind_vf(actor);
+		} else if (what >= 8) {
+			reset_device(actor);
 		} else {
 			pthread_rwlock_wrlock(&world.pf_lock);
 			close_device(&world.pf_device);
