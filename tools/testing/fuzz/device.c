@@ -1,0 +1,529 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A libFuzzer target: an input is a list of steps, which are done on a device of
+ * vfio-pci-rust and then on one of vfio-pci. Both give the same answers, but for
+ * a SET of the token while a VF is open. KCOV tells libFuzzer what of the kernel
+ * the steps on our device have reached.
+ *
+ * It needs two devices with SR-IOV, and root. `check-debug` builds and runs it.
+ *
+ * A step is a byte that says what is done, and what that takes:
+ *
+ *	0  feature	whom (1), flags (4), argsz (1), how many bytes are there (1),
+ *			those bytes
+ *	1  open by name	PF or VF, and whether the name ends (1), its length (1),
+ *			its letters
+ *	2  close	which VF (1)
+ *	3  open by cdev	whose token (1), flags (4), argsz (1), the token's bytes (16)
+ *
+ * An input that ends too early goes on with zeros.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <linux/kcov.h>
+
+#include "lib.h"
+
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+#define SIDES		2
+#define GROUP_VFS	4		/* descriptors of the VF that is opened by its group */
+#define COVER_SIZE	(64 << 10)
+#define COUNTERS	(16 << 10)
+#define MEMORY		8192		/* for a request or a name, then comes nothing */
+
+static const uint8_t other_token[UUID_LEN] = { 0xab };
+
+/* A driver, and a PF with two VFs that it has. */
+struct side {
+	const char *driver;
+	const char *pf;
+	char vf[2][BDF_LEN];
+	struct device pf_device;	/* the PF, opened through its group */
+	struct device group;		/* of the first VF, without the device */
+	int fds[GROUP_VFS];		/* the first VF, opened through its group */
+	struct device cdev;		/* the second VF */
+	bool cdev_open;
+	char *end;			/* of its memory */
+};
+
+static struct side sides[SIDES] = { { .driver = DRIVER }, { .driver = C_DRIVER } };
+static uint8_t token[UUID_LEN];		/* the PFs' token */
+
+/* libFuzzer looks at these as if the compiler had counted there. */
+static __attribute__((section("__libfuzzer_extra_counters"))) uint8_t counters[COUNTERS];
+static uint64_t *cover;
+
+/* ---- the input ---- */
+
+static const uint8_t *input;
+static size_t left;
+
+static void take(void *to, size_t size)
+{
+	size_t there = size < left ? size : left;
+
+	memset(to, 0, size);
+	memcpy(to, input, there);
+	input += there;
+	left -= there;
+}
+
+static uint8_t take_byte(void)
+{
+	uint8_t byte;
+
+	take(&byte, 1);
+	return byte;
+}
+
+static uint32_t take_argsz(void)
+{
+	static const uint32_t huge[] = { 4096, 1u << 31, UINT32_MAX - 8, UINT32_MAX };
+	uint8_t byte = take_byte();
+
+	return byte < 256 - ARRAY_SIZE(huge) ? byte : huge[byte - (256 - ARRAY_SIZE(huge))];
+}
+
+/* ---- answers and coverage ---- */
+
+__attribute__((noreturn)) static void die(const char *what, int ret)
+{
+	fprintf(stderr, "device: %s: %s\n", what, strerror(-ret));
+	exit(1);
+}
+
+static void compare(const char *what, const int answers[SIDES])
+{
+	if (answers[0] == answers[1])
+		return;
+	fprintf(stderr, "device: %s: %s says \"%s\", %s \"%s\"\n", what,
+		sides[0].driver, strerror(-answers[0]),
+		sides[1].driver, strerror(-answers[1]));
+	abort();
+}
+
+static void begin_coverage(const struct side *side)
+{
+	if (cover && side == &sides[0])
+		__atomic_store_n(&cover[0], 0, __ATOMIC_RELAXED);
+}
+
+/* Counts the pairs of places that ran one after the other, whatever the addresses are. */
+static void end_coverage(const struct side *side)
+{
+	uint64_t n, i, last = 0;
+
+	if (!cover || side != &sides[0])
+		return;
+	n = __atomic_load_n(&cover[0], __ATOMIC_RELAXED);
+	for (i = 1; i <= n && i < COVER_SIZE; i++) {
+		uint64_t mixed = cover[i] * 0x9e3779b97f4a7c15ull >> 32;
+		uint8_t *counter = &counters[(mixed ^ last >> 1) % COUNTERS];
+
+		if (*counter < UINT8_MAX)
+			(*counter)++;
+		last = mixed;
+	}
+}
+
+static int answer_of(const struct side *side, int fd, unsigned long request, void *argument)
+{
+	int ret;
+
+	begin_coverage(side);
+	ret = ioctl(fd, request, argument);
+	if (ret < 0)
+		ret = -errno;
+	end_coverage(side);
+	return ret;
+}
+
+/* ---- steps ---- */
+
+static void close_vf(struct side *side, unsigned int which)
+{
+	if (which < GROUP_VFS) {
+		if (side->fds[which] >= 0)
+			close(side->fds[which]);
+		side->fds[which] = -1;
+	} else {
+		close_device(&side->cdev);
+		side->cdev_open = false;
+	}
+}
+
+static bool is_vf_open(const struct side *side)
+{
+	int i;
+
+	for (i = 0; i < GROUP_VFS; i++)
+		if (side->fds[i] >= 0)
+			return true;
+	return side->cdev_open;
+}
+
+/* Puts vfio-pci's token back. */
+static void set_back(struct side *side)
+{
+	int ret = set_token(side->pf_device.fd, token);
+
+	if (ret)
+		die("the token cannot be set back", ret);
+}
+
+static bool is_set(uint32_t flags, uint32_t argsz, size_t there)
+{
+	return flags == (VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_PCI_VF_TOKEN) &&
+	       argsz >= VFIO_PCI_RUST_TOKEN_ARGSZ && there >= VFIO_PCI_RUST_TOKEN_ARGSZ;
+}
+
+/* A VF's, if that is open, or the PF's. */
+static int whose_fd(const struct side *side, uint8_t whom)
+{
+	int slot = whom / 4 % GROUP_VFS;
+
+	if (whom % 4 == 1 && side->fds[slot] >= 0)
+		return side->fds[slot];
+	if (whom % 4 == 2 && side->cdev_open)
+		return side->cdev.fd;
+	return side->pf_device.fd;
+}
+
+static void do_feature(void)
+{
+	uint8_t whom = take_byte();
+	struct vfio_device_feature header = { };
+	uint8_t bytes[128];
+	int answers[SIDES], i, fds[SIDES];
+	size_t there;
+
+	take(&header.flags, sizeof(header.flags));
+	header.argsz = take_argsz();
+	there = take_byte() % sizeof(bytes);
+	take(bytes, there);
+	memcpy(bytes, &header, there < sizeof(header) ? there : sizeof(header));
+
+	for (i = 0; i < SIDES; i++)
+		fds[i] = whose_fd(&sides[i], whom);
+	for (i = 0; i < SIDES; i++) {
+		memcpy(sides[i].end - there, bytes, there);
+		answers[i] = answer_of(&sides[i], fds[i], VFIO_DEVICE_FEATURE,
+				       sides[i].end - there);
+		if (answers[i] > 0) {	/* a dma-buf */
+			close(answers[i]);
+			answers[i] = 0;
+		}
+	}
+
+	if (is_set(header.flags, header.argsz, there) && fds[0] == sides[0].pf_device.fd) {
+		const uint8_t *new = bytes + sizeof(header);
+
+		if (is_vf_open(&sides[0])) {
+			if (answers[0] != -EBUSY || answers[1]) {
+				fprintf(stderr, "device: SET with an open VF: %s and %s\n",
+					strerror(-answers[0]), strerror(-answers[1]));
+				abort();
+			}
+			set_back(&sides[1]);
+			return;
+		}
+		if (!answers[0])
+			memcpy(token, new, sizeof(token));
+	}
+	compare("feature", answers);
+	if (memcmp(sides[0].end - there, sides[1].end - there, there)) {
+		fprintf(stderr, "device: what comes back from a feature differs\n");
+		abort();
+	}
+}
+
+/*
+ * The letters of a name: 1 is the VF's address, 2 the token and 3 another as text,
+ * 4 many blanks. Returns the length without the end, which is there as well.
+ */
+static size_t write_name(char *to, size_t size, const char *vf, const uint8_t *letters,
+			 size_t count)
+{
+	char text[128];
+	size_t len = 0, i, n;
+
+	for (i = 0; i < count; i++) {
+		switch (letters[i]) {
+		case 1:
+			snprintf(text, sizeof(text), "%s", vf);
+			break;
+		case 2:
+		case 3:
+			device_name(text, "", letters[i] == 2 ? token : other_token);
+			memmove(text, text + strlen(" vf_token="), UUID_LEN * 2 + 5);
+			break;
+		case 4:
+			snprintf(text, sizeof(text), "%120s", "");
+			break;
+		default:
+			text[0] = letters[i];
+			text[1] = 0;
+		}
+		/* A zero is a letter like others. */
+		n = letters[i] ? strlen(text) : 1;
+		if (len + n >= size)
+			break;
+		memcpy(to + len, text, n);
+		len += n;
+	}
+	to[len] = 0;
+	return len;
+}
+
+/* Opens the first VF with that token, and closes it. */
+static int try_vf(const struct side *side, const uint8_t *with)
+{
+	char name[128];
+	int fd;
+
+	device_name(name, side->vf[0], with);
+	fd = answer_of(side, side->group.group, VFIO_GROUP_GET_DEVICE_FD, name);
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
+}
+
+/* The PF was opened, and no VF is open: it may have another token now. */
+static void find_token(void)
+{
+	int answers[2][SIDES], i;
+
+	for (i = 0; i < SIDES; i++) {
+		answers[0][i] = try_vf(&sides[i], token);
+		answers[1][i] = try_vf(&sides[i], other_token);
+	}
+	compare("open with the token from before", answers[0]);
+	compare("open with the other token", answers[1]);
+	if (!answers[1][0])
+		memcpy(token, other_token, UUID_LEN);
+	else if (answers[0][0])
+		for (i = 0; i < SIDES; i++)
+			set_back(&sides[i]);
+}
+
+static void do_name(void)
+{
+	uint8_t how = take_byte();
+	bool ends = how & 1, is_pf = how & 2;
+	uint8_t letters[256];
+	size_t count = take_byte();
+	int answers[SIDES], fds[SIDES], slot = 0, i;
+	char name[MEMORY];
+
+	take(letters, count);
+	while (slot < GROUP_VFS - 1 && sides[0].fds[slot] >= 0)
+		slot++;
+	for (i = 0; i < SIDES; i++) {
+		struct side *side = &sides[i];
+		size_t len;
+
+		if (!is_pf)
+			close_vf(side, slot);
+		len = write_name(name, sizeof(name), is_pf ? side->pf : side->vf[0],
+				 letters, count) + ends;
+		memcpy(side->end - len, name, len);
+		fds[i] = answer_of(side, is_pf ? side->pf_device.group : side->group.group,
+				   VFIO_GROUP_GET_DEVICE_FD, side->end - len);
+		answers[i] = fds[i] < 0 ? fds[i] : 0;
+		if (!is_pf)
+			side->fds[slot] = fds[i] < 0 ? -1 : fds[i];
+		else if (fds[i] >= 0)
+			close(fds[i]);
+	}
+	compare(is_pf ? "open the PF by name" : "open a VF by name", answers);
+	if (is_pf && !answers[0] && !is_vf_open(&sides[0]))
+		find_token();
+}
+
+/* The PFs' token, or another. */
+static void take_token(uint8_t whose, uint8_t bytes[UUID_LEN])
+{
+	take(bytes, UUID_LEN);
+	if (whose & 1)
+		memcpy(bytes, token, UUID_LEN);
+}
+
+static void do_cdev(void)
+{
+	uint8_t whose = take_byte(), bytes[UUID_LEN];
+	struct vfio_device_bind_iommufd bind = {};
+	int answers[SIDES], i;
+
+	take(&bind.flags, sizeof(bind.flags));
+	bind.argsz = take_argsz();
+	take_token(whose, bytes);
+	for (i = 0; i < SIDES; i++) {
+		struct side *side = &sides[i];
+
+		if (side->cdev.fd < 0) {
+			int ret = prepare_device(&side->cdev, side->vf[1], PATH_CDEV);
+
+			if (ret)
+				die("a VF's cdev does not open", ret);
+		}
+		memcpy(side->end - UUID_LEN, bytes, UUID_LEN);
+		/* Also from where nothing is, and half there. */
+		bind.token_uuid_ptr = (uintptr_t)side->end - (whose & 2 ? UUID_LEN - 1 : UUID_LEN);
+		bind.iommufd = whose & 4 ? -1 : side->cdev.iommu;
+		bind.out_devid = 0;
+		answers[i] = answer_of(side, side->cdev.fd, VFIO_DEVICE_BIND_IOMMUFD, &bind);
+		side->cdev_open |= !answers[i];
+	}
+	compare("open by cdev", answers);
+}
+
+/* Whatever was done, the device is as at the beginning. */
+static void reset(void)
+{
+	int answers[SIDES], i, j;
+
+	for (i = 0; i < SIDES; i++) {
+		struct side *side = &sides[i];
+
+		for (j = 0; j <= GROUP_VFS; j++)
+			close_vf(side, j);
+		/* If it is in low power. */
+		feature(side->pf_device.fd, VFIO_DEVICE_FEATURE_SET |
+			VFIO_DEVICE_FEATURE_LOW_POWER_EXIT, NULL, 0);
+		answers[i] = set_token(side->pf_device.fd, token_a);
+	}
+	compare("SET at the end", answers);
+	if (answers[0])
+		die("the token cannot be set any more", answers[0]);
+	memcpy(token, token_a, UUID_LEN);
+}
+
+/* ---- */
+
+/* Whoever is open would keep the library from taking the devices back. */
+static void close_all(void)
+{
+	int i, j;
+
+	for (i = 0; i < SIDES; i++) {
+		for (j = 0; j <= GROUP_VFS; j++)
+			close_vf(&sides[i], j);
+		close_device(&sides[i].group);
+		close_device(&sides[i].pf_device);
+	}
+	restore_device(sides[1].pf);
+}
+
+static void start_side(struct side *side)
+{
+	int i;
+
+	side->pf_device = side->group = side->cdev = (struct device)DEVICE_CLOSED;
+	for (i = 0; i < GROUP_VFS; i++)
+		side->fds[i] = -1;
+}
+
+static int setup_side(struct side *side)
+{
+	int ret, i;
+	char *memory;
+
+	memory = mmap(NULL, MEMORY + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		      -1, 0);
+	if (memory == MAP_FAILED || munmap(memory + MEMORY, 4096))
+		return -errno;
+	side->end = memory + MEMORY;
+
+	ret = ensure_pf(side->pf, side->driver, 2);
+	for (i = 0; i < 2 && !ret; i++) {
+		ret = vf_bdf(side->pf, i, side->vf[i]);
+		/* A reset takes a tenth of a second. */
+		if (!ret)
+			write_sysfs("\n", "/sys/bus/pci/devices/%s/reset_method", side->vf[i]);
+	}
+	if (!ret)
+		ret = open_device(&side->pf_device, side->pf, PATH_GROUP, NULL);
+	if (!ret)
+		ret = prepare_device(&side->group, side->vf[0], PATH_GROUP);
+	return ret;
+}
+
+static void start_coverage(void)
+{
+	int fd = open("/sys/kernel/debug/kcov", O_RDWR);
+
+	if (fd < 0 || ioctl(fd, KCOV_INIT_TRACE, COVER_SIZE)) {
+		fprintf(stderr, "device: the kernel has no KCOV: nothing guides the inputs\n");
+		return;
+	}
+	cover = mmap(NULL, COVER_SIZE * sizeof(*cover), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (cover == MAP_FAILED || ioctl(fd, KCOV_ENABLE, KCOV_TRACE_PC))
+		die("KCOV", -errno);
+}
+
+/* At the first input: when libFuzzer merges, only processes that it starts have any. */
+static void setup(void)
+{
+	const char *problem = setup_pf(&sides[0].pf);
+	int ret = 0, i;
+
+	if (!problem)
+		problem = setup_second_pf(sides[0].pf, &sides[1].pf);
+	if (!problem)
+		problem = setup_c_driver();
+	if (problem) {
+		fprintf(stderr, "device: %s\n", problem);
+		exit(1);
+	}
+	for (i = 0; i < SIDES; i++)
+		start_side(&sides[i]);
+	atexit(close_all);
+	for (i = 0; i < SIDES && !ret; i++)
+		ret = setup_side(&sides[i]);
+	if (ret)
+		die("the devices cannot be prepared", ret);
+	reset();
+	start_coverage();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static bool ready;
+
+	if (!ready)
+		setup();
+	ready = true;
+	input = data;
+	left = size;
+	while (left) {
+		switch (take_byte() % 4) {
+		case 0:
+			do_feature();
+			break;
+		case 1:
+			do_name();
+			break;
+		case 2:
+			{
+				unsigned int which = take_byte() % (GROUP_VFS + 1);
+
+				close_vf(&sides[0], which);
+				close_vf(&sides[1], which);
+			}
+			break;
+		case 3:
+			do_cdev();
+			break;
+		}
+	}
+	reset();
+	return 0;
+}
