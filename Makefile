@@ -18,7 +18,7 @@ help:
 	@echo '  make demo            the VF token on an SR-IOV card, step by step'
 	@echo '  make check           all tests'
 	@echo '  make check-clients   DPDK, QEMU and other programs, on vfio-pci and on this driver'
-	@echo '  make check-debug     the driver on a debug kernel: faults, load, races, leaks'
+	@echo '  make check-debug     the driver on a debug kernel: faults, load, races, leaks, fuzzing'
 	@echo '  make check-host      the tests that need no kernel (needs cargo)'
 	@echo '  make bench           what operations take beside vfio-pci, in instructions'
 	@echo '  make bench WALL=1    the same in nanoseconds, for machines with KVM (VFIO_LAB_KVM=1)'

@@ -321,7 +321,7 @@ TEST_F_TIMEOUT(compare, answers_are_the_same_but_for_the_deviations, 600)
 }
 
 /* Opening with all tokens there are, in all situations. */
-TEST_F(compare, openings_are_answered_the_same)
+TEST_F_TIMEOUT(compare, openings_are_answered_the_same, 600)
 {
 	struct setup *setup = &self->setup;
 	const char * const drivers[] = { C_DRIVER, DRIVER };
@@ -360,7 +360,7 @@ TEST_F(compare, openings_are_answered_the_same)
 }
 
 /* The text behind the address, which the core parses for both. */
-TEST_F(compare, names_are_answered_the_same)
+TEST_F_TIMEOUT(compare, names_are_answered_the_same, 600)
 {
 	struct setup *setup = &self->setup;
 	static const char * const texts[] = {
