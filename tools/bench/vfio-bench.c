@@ -87,19 +87,6 @@ static void close_all(void)
 	close_range(STDERR_FILENO + 1, ~0U, 0);
 }
 
-static const char *module_name(int driver)
-{
-	return driver ? "vfio_pci_rust" : "vfio_pci";
-}
-
-static bool is_loaded(int driver)
-{
-	char text[16];
-
-	return read_sysfs(text, sizeof(text), "/sys/module/%s/initstate",
-			  module_name(driver)) > 0;
-}
-
 /* Runs after lib.c has put away the PF, if that was bound. */
 static void restore(void)
 {
@@ -113,7 +100,7 @@ static void restore(void)
 					  "modprobe -q -r vfio_pci");
 		else if (enable_sriov[i][0])
 			write_sysfs(enable_sriov[i], "/sys/module/%s/parameters/enable_sriov",
-				    module_name(i));
+				    module_of(drivers[i]));
 	}
 }
 
@@ -123,10 +110,10 @@ static __attribute__((constructor(101))) void restore_at_exit(void)
 	int i;
 
 	for (i = 0; i < 2; i++) {
-		was_loaded[i] = is_loaded(i);
+		was_loaded[i] = is_loaded(drivers[i]);
 		if (read_sysfs(enable_sriov[i], sizeof(enable_sriov[i]),
 			       "/sys/module/%s/parameters/enable_sriov",
-			       module_name(i)) < 0)
+			       module_of(drivers[i])) < 0)
 			enable_sriov[i][0] = 0;
 	}
 	atexit(restore);
@@ -443,29 +430,11 @@ static void measure_sriov(int driver, int round, int vfs)
 
 /* ---- the module ---------------------------------------------------------------------------- */
 
-/* Returns a descriptor of the module's file. */
-static int open_module(int driver)
-{
-	char command[64], path[4096];
-	FILE *pipe;
-	int fd = -1;
-
-	snprintf(command, sizeof(command), "modinfo -n %s", module_name(driver));
-	pipe = popen(command, "r");
-	if (pipe && fgets(path, sizeof(path), pipe)) {
-		path[strcspn(path, "\n")] = 0;
-		fd = open(path, O_RDONLY | O_CLOEXEC);
-	}
-	if (pipe)
-		pclose(pipe);
-	return fd;
-}
-
 static void measure_load(int driver, int round)
 {
 	double values[REPETITIONS] = {};
-	const char *name = module_name(driver);
-	int fd = open_module(driver), i, ret = 0;
+	const char *name = module_of(drivers[driver]);
+	int fd = open_module(drivers[driver]), i, ret = 0;
 
 	if (fd < 0) {
 		fprintf(stderr, "vfio-bench: %s has no file, so loading it is not measured\n",

@@ -517,21 +517,6 @@ TEST_F_TIMEOUT(fault, disabling_vfs, HOURS)
 	});
 }
 
-static int open_module(void)
-{
-	char path[256] = {};
-	FILE *modinfo = popen("modinfo -n vfio_pci_rust", "r");
-	int fd = -1;
-
-	if (modinfo && fgets(path, sizeof(path), modinfo)) {
-		path[strcspn(path, "\n")] = 0;
-		fd = open(path, O_RDONLY);
-	}
-	if (modinfo)
-		pclose(modinfo);
-	return fd;
-}
-
 static int unload(struct state *state)
 {
 	int ret = remove_module();
@@ -558,7 +543,7 @@ TEST_F_TIMEOUT(fault, loading_the_module, HOURS)
 	if (is_builtin())
 		SKIP(return, "the driver is built in");
 	close_device(&state->pf_device);
-	state->file = open_module();
+	state->file = open_module(DRIVER);
 	ASSERT_LE(0, state->file);
 	fail_in_turn(_metadata, state, &(struct operation) {
 		"loading the module",

@@ -104,12 +104,36 @@ int remove_module(void)
 	return syscall(SYS_delete_module, module_of(DRIVER), O_NONBLOCK) ? -errno : 0;
 }
 
-bool is_builtin(void)
+bool is_loaded(const char *driver)
 {
 	char state[16];
 
 	return read_sysfs(state, sizeof(state), "/sys/module/%s/initstate",
-			  module_of(DRIVER)) < 0;
+			  module_of(driver)) > 0;
+}
+
+bool is_builtin(void)
+{
+	return !is_loaded(DRIVER);
+}
+
+int open_module(const char *driver)
+{
+	char command[64], path[PATH_MAX] = {};
+	int fd = -ENOENT;
+	FILE *modinfo;
+
+	snprintf(command, sizeof(command), "modinfo -n %s", module_of(driver));
+	modinfo = popen(command, "r");
+	if (modinfo && fgets(path, sizeof(path), modinfo)) {
+		path[strcspn(path, "\n")] = 0;
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			fd = -errno;
+	}
+	if (modinfo)
+		pclose(modinfo);
+	return fd;
 }
 
 long env_number(const char *name, long otherwise)

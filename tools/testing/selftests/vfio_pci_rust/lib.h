@@ -78,7 +78,13 @@ const char *module_of(const char *driver);
 /* Removes our module, if nobody uses it. */
 int remove_module(void);
 
-/* Whether our driver is a part of the kernel's image. */
+/* Whether a driver is there as a module. */
+bool is_loaded(const char *driver);
+
+/* Opens the file of a driver's module; returns the descriptor. */
+int open_module(const char *driver);
+
+/* Whether our driver, which is there, is a part of the kernel's image. */
 bool is_builtin(void);
 
 /* A number from the environment. */

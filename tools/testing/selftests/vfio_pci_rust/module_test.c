@@ -35,14 +35,6 @@ static int load(const char *driver, const char *parameters)
 	return run("modprobe %s %s 2>/dev/null", module_of(driver), parameters);
 }
 
-static bool is_loaded(const char *driver)
-{
-	char state[16];
-
-	return read_sysfs(state, sizeof(state), "/sys/module/%s/initstate",
-			  module_of(driver)) > 0;
-}
-
 /* Neither driver is loaded, and the PF is free for whoever wants it. */
 static const char *start(const char **pf)
 {
