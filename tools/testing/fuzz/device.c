@@ -5,7 +5,8 @@
  * a SET of the token while a VF is open. KCOV tells libFuzzer what of the kernel
  * the steps on our device have reached.
  *
- * It needs two devices with SR-IOV, and root. `check-debug` builds and runs it.
+ * It needs two devices with SR-IOV, root, and a kernel with KCOV. `fuzz` builds and
+ * runs it.
  *
  * A step is a byte that says what is done, and what that takes:
  *
@@ -55,6 +56,8 @@ struct side {
 
 static struct side sides[SIDES] = { { .driver = DRIVER }, { .driver = C_DRIVER } };
 static uint8_t token[UUID_LEN];		/* the PFs' token */
+static bool opened;			/* something, by this input */
+static unsigned long taints;		/* of the kernel */
 
 /* libFuzzer looks at these as if the compiler had counted there. */
 static __attribute__((section("__libfuzzer_extra_counters"))) uint8_t counters[COUNTERS];
@@ -338,6 +341,7 @@ static void do_name(void)
 		fds[i] = answer_of(side, is_pf ? side->pf_device.group : side->group.group,
 				   VFIO_GROUP_GET_DEVICE_FD, side->end - len);
 		answers[i] = fds[i] < 0 ? fds[i] : 0;
+		opened |= !answers[i];
 		if (!is_pf)
 			side->fds[slot] = fds[i] < 0 ? -1 : fds[i];
 		else if (fds[i] >= 0)
@@ -359,6 +363,11 @@ static void take_token(uint8_t whose, uint8_t bytes[UUID_LEN])
 static void do_cdev(void)
 {
 	uint8_t whose = take_byte(), bytes[UUID_LEN];
+	/* The kernel looks whether what a longer argsz covers is zero. */
+	static struct {
+		struct vfio_device_bind_iommufd bind;
+		uint8_t behind[4096];
+	} request;
 	struct vfio_device_bind_iommufd bind = {};
 	int answers[SIDES], i;
 
@@ -378,9 +387,10 @@ static void do_cdev(void)
 		/* Also from where nothing is, and half there. */
 		bind.token_uuid_ptr = (uintptr_t)side->end - (whose & 2 ? UUID_LEN - 1 : UUID_LEN);
 		bind.iommufd = whose & 4 ? -1 : side->cdev.iommu;
-		bind.out_devid = 0;
-		answers[i] = answer_of(side, side->cdev.fd, VFIO_DEVICE_BIND_IOMMUFD, &bind);
+		request.bind = bind;
+		answers[i] = answer_of(side, side->cdev.fd, VFIO_DEVICE_BIND_IOMMUFD, &request);
 		side->cdev_open |= !answers[i];
+		opened |= !answers[i];
 	}
 	compare("open by cdev", answers);
 }
@@ -388,6 +398,7 @@ static void do_cdev(void)
 /* Whatever was done, the device is as at the beginning. */
 static void reset(void)
 {
+	static unsigned int openings;
 	int answers[SIDES], i, j;
 
 	for (i = 0; i < SIDES; i++) {
@@ -404,6 +415,18 @@ static void reset(void)
 	if (answers[0])
 		die("the token cannot be set any more", answers[0]);
 	memcpy(token, token_a, UUID_LEN);
+
+	/* This takes many times as long as all else, so not always. */
+	if (!opened || ++openings % 8)
+		return;
+	for (i = 0; i < SIDES; i++) {
+		answers[i] = try_vf(&sides[i], token_a);
+		if (!answers[i])
+			answers[i] = try_open(sides[i].vf[1], PATH_CDEV, token_a);
+	}
+	compare("open at the end", answers);
+	if (answers[0])
+		die("VFs cannot be opened any more", answers[0]);
 }
 
 /* ---- */
@@ -438,7 +461,7 @@ static int setup_side(struct side *side)
 
 	memory = mmap(NULL, MEMORY + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
 		      -1, 0);
-	if (memory == MAP_FAILED || munmap(memory + MEMORY, 4096))
+	if (memory == MAP_FAILED || mprotect(memory + MEMORY, 4096, PROT_NONE))
 		return -errno;
 	side->end = memory + MEMORY;
 
@@ -460,13 +483,35 @@ static void start_coverage(void)
 {
 	int fd = open("/sys/kernel/debug/kcov", O_RDWR);
 
-	if (fd < 0 || ioctl(fd, KCOV_INIT_TRACE, COVER_SIZE)) {
-		fprintf(stderr, "device: the kernel has no KCOV: nothing guides the inputs\n");
-		return;
-	}
+	if (fd < 0 || ioctl(fd, KCOV_INIT_TRACE, COVER_SIZE))
+		die("the kernel has no KCOV", -errno);
 	cover = mmap(NULL, COVER_SIZE * sizeof(*cover), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (cover == MAP_FAILED || ioctl(fd, KCOV_ENABLE, KCOV_TRACE_PC))
 		die("KCOV", -errno);
+}
+
+/* What the kernel has said of itself: a warning, a report of KASAN and others. */
+static unsigned long read_taints(void)
+{
+	FILE *file = fopen("/proc/sys/kernel/tainted", "r");
+	unsigned long ret = 0;
+
+	if (!file || fscanf(file, "%lu", &ret) != 1)
+		die("/proc/sys/kernel/tainted", -errno);
+	fclose(file);
+	return ret;
+}
+
+/* For the case that the kernel dies of it. */
+static void write_last(const uint8_t *data, size_t size)
+{
+	const char *path = getenv("FUZZ_LAST");
+	static int fd = -1;
+
+	if (fd < 0 && path)
+		fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0644);
+	if (fd >= 0 && (ftruncate(fd, size) || pwrite(fd, data, size, 0) < 0))
+		die(path, -errno);
 }
 
 /* At the first input: when libFuzzer merges, only processes that it starts have any. */
@@ -492,6 +537,7 @@ static void setup(void)
 		die("the devices cannot be prepared", ret);
 	reset();
 	start_coverage();
+	taints = read_taints();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -501,6 +547,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!ready)
 		setup();
 	ready = true;
+	write_last(data, size);
+	opened = false;
 	input = data;
 	left = size;
 	while (left) {
@@ -525,5 +573,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		}
 	}
 	reset();
+	if (read_taints() != taints) {
+		fprintf(stderr, "device: the kernel has reported something, see its log\n");
+		abort();
+	}
 	return 0;
 }

@@ -22,7 +22,7 @@
 #define OPENERS		4
 #define VFS		4
 #define OPERATIONS	5000	/* of setters and openers together */
-#define PER_CHANGE	250	/* operations for one of the administrator's, or more */
+#define CHANGES		20	/* that the administrator makes meanwhile */
 #define CALLS		1000000
 #define HOURS		(3 * 3600)
 
@@ -54,7 +54,7 @@ static struct {
 	atomic_long used;	/* operations, and values, so far */
 	atomic_long changes;	/* what the administrator has done so far */
 	long per_change;
-	/* The PF cannot be opened while VFs always are: the openers wait. */
+	/* The PF cannot be opened while VFs always are, nor be reset: the openers wait. */
 	atomic_bool quiet;
 	atomic_int in_flight;	/* changes of the token that are going on */
 	atomic_long clock;
@@ -463,26 +463,48 @@ static void rebind_vf(struct actor *actor)
 	count(COUNT_VF_BOUND);
 }
 
-/* By FLR, or the PF with its whole bus. What the users of the device do goes on. */
+/* Waits until no VF is open, nor being opened: the openers have seen that it is quiet. */
+static void wait_for_openers(void)
+{
+	long has[OPENERS];
+
+	do {
+		look_at_openers(has);
+		pause_ms(50);
+	} while (!were_closed(has));
+}
+
+/*
+ * A VF, the PF, and the PF with its whole bus, if its slot can do that, while the
+ * token is being set. VFs are not there while their PF is reset, so they are opened
+ * during their own resets alone.
+ */
 static void reset_device(struct actor *actor)
 {
-	static const char * const methods[] = { "flr", "bus" };
-	bool is_pf = choose(actor, 2);
-	const char *method = methods[is_pf ? choose(actor, 2) : 0];
+	long which = atomic_load(&world.counts[COUNT_RESET]) % 3;
+	const char *method = which == 2 ? "bus" : "flr";
 	char bdf[BDF_LEN];
 	int answer;
 
-	if (is_pf)
-		snprintf(bdf, sizeof(bdf), "%s", world.pf);
-	else if (vf_bdf(world.pf, choose(actor, VFS), bdf))
-		return;
-	answer = write_sysfs(method, "/sys/bus/pci/devices/%s/reset_method", bdf);
-	if (!answer)
-		answer = write_sysfs("1", "/sys/bus/pci/devices/%s/reset", bdf);
-	if (answer)
-		violation("reset of %s by %s: %s", bdf, method, strerror(-answer));
-	write_sysfs("default", "/sys/bus/pci/devices/%s/reset_method", bdf);
 	count(COUNT_RESET);
+	if (which) {
+		atomic_store(&world.quiet, true);
+		wait_for_openers();
+		snprintf(bdf, sizeof(bdf), "%s", world.pf);
+	} else if (vf_bdf(world.pf, choose(actor, VFS), bdf)) {
+		return;
+	}
+	answer = write_sysfs(method, "/sys/bus/pci/devices/%s/reset_method", bdf);
+	if (answer == -EINVAL) {
+		ksft_print_msg("%s cannot be reset by %s\n", bdf, method);
+	} else {
+		if (!answer)
+			answer = write_sysfs("1", "/sys/bus/pci/devices/%s/reset", bdf);
+		if (answer)
+			violation("reset of %s by %s: %s", bdf, method, strerror(-answer));
+		write_sysfs("default", "/sys/bus/pci/devices/%s/reset_method", bdf);
+	}
+	atomic_store(&world.quiet, false);
 }
 
 /* The token is a random one then. */
@@ -592,10 +614,7 @@ TEST_F_TIMEOUT(stress, all_at_once, HOURS)
 	world.pf = self->pf;
 	world.seed = env_number("VFIO_PCI_RUST_SEED", 1);
 	world.operations = env_number("VFIO_PCI_RUST_OPERATIONS", OPERATIONS);
-	/* About a hundred changes, however long the rest takes. */
-	world.per_change = world.operations / 100;
-	if (world.per_change < PER_CHANGE)
-		world.per_change = PER_CHANGE;
+	world.per_change = world.operations / CHANGES + 1;
 	world.values = calloc(world.operations + 1, sizeof(*world.values));
 	ASSERT_NE(NULL, world.values);
 	pthread_rwlock_init(&world.pf_lock, NULL);
