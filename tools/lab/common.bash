@@ -12,6 +12,9 @@ state=$(realpath -m -- "${VFIO_LAB_DIR:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}
 root=$state/root
 readonly here project state root
 
+# Where root lives in the lab's root, and so in the guest.
+readonly guest_home=/root
+
 readonly suite=trixie
 readonly source_package=linux-source-7.3
 
