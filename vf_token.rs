@@ -5,7 +5,8 @@
 //! `state` decides; this file puts the lock around it and knows PFs, VFs and the core.
 //!
 //! The core keeps a token of its own for every PF, which VFs under other VFIO drivers ask. Every
-//! change is offered to it first: it takes the new value, or says that such a VF is open.
+//! change is offered to it first: it takes the new value, or says that such a VF is open. What it
+//! does not say is that one is being opened, so these VFs are held meanwhile.
 //!
 //! UAPI: `VFIO_DEVICE_FEATURE_PCI_VF_TOKEN` in
 //! [`include/uapi/linux/vfio.h`](srctree/include/uapi/linux/vfio.h)
@@ -14,19 +15,26 @@ mod state;
 
 use self::state::{
     Generation,
+    Opener,
+    PfUse,
     State, //
 };
 use crate::{
     vfio::{
+        Closing,
         Device,
+        Enabled,
         Function,
         Locked,
+        Opened,
+        Path,
         SriovPf,
         Uuid, //
     },
     VfioPciRust, //
 };
 use kernel::{
+    current,
     new_mutex,
     prelude::*,
     sync::{
@@ -127,50 +135,100 @@ fn of_pf(dev: &VfioDevice) -> Option<&Arc<Token>> {
     }
 }
 
+/// The token of a VF's PF, if it has one of ours.
+#[inline]
+fn of_pf_of(vf: &VfioDevice) -> Option<&Arc<Token>> {
+    match vf.sriov_pf() {
+        SriovPf::Same(pf) => of_pf(pf),
+        SriovPf::Other | SriovPf::None => None,
+    }
+}
+
+/// Calls `change` with the state of `pf`, while no VF of another VFIO driver is being opened.
+///
+/// # Errors
+///
+/// `EBUSY` if one is open, or just being opened or closed; those of `change`.
+#[inline]
+fn change(pf: &VfioDevice, token: &Token, change: impl FnOnce(&mut State) -> Result) -> Result {
+    let mut state = token.lock();
+    if state.owns_all_vfs() {
+        return change(&mut state);
+    }
+    drop(state);
+    // Whoever opens a VF has the lock of its device set before that of the token.
+    let _vfs = pf.hold_foreign_vfs()?;
+    change(&mut token.lock())
+}
+
 /// Sets the token of `pf`.
 ///
 /// # Errors
 ///
 /// - `ENODEV` if SR-IOV is not enabled on the PF.
 /// - `EBUSY` if one of its VFs is open, under whatever driver.
+/// - `ENOMEM` if it has VFs under other drivers and there is no memory to look at them.
 /// - `ENOTTY` if the device is no PF.
-#[inline(always)]
-pub(crate) fn set(pf: &VfioDevice, new: &Uuid) -> Result {
-    let mut state = of_pf(pf).ok_or(ENOTTY)?.lock();
-    match state.set(pf.sriov_active(), new, |t| pf.core_match_token_uuid(t)) {
-        Ok(()) => Ok(()),
-        Err(e) => Err(not_set(pf, state, e)),
-    }
+pub(crate) fn set(pf: &Opened<'_, VfioPciRust>, new: &Uuid) -> Result {
+    let token = of_pf(pf).ok_or(ENOTTY)?;
+    change(pf, token, |state| {
+        state.set(pf.sriov_active(), new, |t| pf.core_match_token_uuid(t))
+    })
+    .inspect_err(|e| not_set(pf, *e))
 }
 
 #[cold]
-#[inline(never)]
-fn not_set(pf: &VfioDevice, state: Guard<'_, State, MutexBackend>, error: Error) -> Error {
-    drop(state);
-    let why = if error == ENODEV {
-        c"there are no VFs; enable SR-IOV first (sriov_numvfs)"
-    } else {
-        c"a VF is open; close all VFs of this device first"
+fn not_set(pf: &VfioDevice, error: Error) {
+    let why = match error {
+        ENODEV => c"there are no VFs; enable SR-IOV first (sriov_numvfs)",
+        EBUSY => c"a VF is open; close all VFs of this device first",
+        _ => return,
     };
     pf.notice(c"VF token not set: ", None, why);
-    error
 }
 
-/// Makes the core keep the token of a PF that has just been registered.
+/// What is to be done for a device that has just been registered: makes the core keep the token of a
+/// PF, and has a PF count its VF.
 #[inline]
-pub(crate) fn publish(dev: &VfioDevice) {
+pub(crate) fn registered(dev: &Locked<'_, VfioPciRust>) {
     if let Some(token) = of_pf(dev) {
         let state = token.lock();
         // There are no VFs before the PF is bound, so the core has no reason to refuse. If it did,
         // only VFs under other drivers would notice, until the PF's user sets a token.
         let _ = dev.core_match_token_uuid(Some(state.token()));
+    } else if let Some(token) = of_pf_of(dev) {
+        token.lock().add_own_vf();
     }
+}
+
+/// The counterpart of [`registered`], before the device is unregistered.
+pub(crate) fn unregistering(dev: &Locked<'_, VfioPciRust>) {
+    if of_pf(dev).is_some() {
+        // It waits until the users of the VFs have closed them. The core would do it later anyway.
+        if dev.num_vfs() > 0 {
+            let _ = sriov_configure(dev, 0);
+        }
+        retire(dev);
+    } else if let Some(token) = of_pf_of(dev) {
+        token.lock().remove_own_vf();
+    }
+}
+
+/// Enables or disables VFs, see [`Locked::sriov_configure`].
+pub(crate) fn sriov_configure(pf: &Locked<'_, VfioPciRust>, num_vfs: c_int) -> Result<c_int> {
+    let Some(token) = of_pf(pf) else {
+        return pf.sriov_configure(num_vfs);
+    };
+    token.lock().set_vfs(None);
+    let result = pf.sriov_configure(num_vfs);
+    token.lock().set_vfs(u32::try_from(pf.num_vfs()).ok());
+    result
 }
 
 /// Takes the token out of the world before its PF is unregistered.
 ///
 /// SR-IOV has to be off by then: a VF is the only one who would still ask for it.
-pub(crate) fn retire(pf: &Locked<'_, VfioPciRust>) {
+fn retire(pf: &Locked<'_, VfioPciRust>) {
     if let Some(token) = of_pf(pf) {
         let mut state = token.lock();
         state.retire();
@@ -188,9 +246,9 @@ pub(crate) fn retire(pf: &Locked<'_, VfioPciRust>) {
 /// - `EACCES` if the token is missing or wrong.
 /// - `EINVAL` if a token is given and nothing could use it.
 /// - `ENODEV` if the device is being unbound.
-pub(crate) fn match_token(dev: &VfioDevice, given: Option<&Uuid>) -> Result {
+pub(crate) fn match_token(dev: &VfioDevice, given: Option<&Uuid>, path: Path) -> Result {
     match dev.data() {
-        Role::Pf(token) => match_pf(dev, token, given),
+        Role::Pf(token) => match_pf(dev, token, given, path),
         Role::Vf(seen) => match_vf(dev, seen, given),
         Role::Plain if given.is_none() => Ok(()),
         Role::Plain => {
@@ -204,20 +262,88 @@ pub(crate) fn match_token(dev: &VfioDevice, given: Option<&Uuid>) -> Result {
     }
 }
 
-fn match_pf(pf: &VfioDevice, token: &Token, given: Option<&Uuid>) -> Result {
-    let result = token
-        .lock()
-        .open_pf(given, pf.is_open_by_cdev(), |t| pf.core_match_token_uuid(t));
+fn this_opener() -> Opener {
+    Opener(current!().pid())
+}
 
-    if result == Err(EACCES) {
-        pf.notice(
-            problem(given),
+fn match_pf(pf: &VfioDevice, token: &Token, given: Option<&Uuid>, path: Path) -> Result {
+    let pf_use = match path {
+        _ if !pf.is_open() => PfUse::Closed,
+        Path::Group => PfUse::Again,
+        Path::Cdev => PfUse::Taken,
+    };
+    let result = token.lock().match_pf(this_opener(), given, pf_use, |t| {
+        pf.core_match_token_uuid(t)
+    });
+    match (result, pf_use) {
+        (Err(EACCES), PfUse::Again) => pf.notice(
+            problem(given.is_some()),
             Some(pf),
-            c" has open VFs; present the token they were opened with, as \"... vf_token=UUID\", or \
-             close them",
-        );
+            c" is open; open it again with its token, and set another one with \
+             VFIO_DEVICE_FEATURE",
+        ),
+        (Err(EACCES), _) => vf_is_open(pf, given.is_some()),
+        _ => (),
     }
     result
+}
+
+fn vf_is_open(pf: &VfioDevice, given: bool) {
+    pf.notice(
+        problem(given),
+        Some(pf),
+        c" has open VFs; present the token they were opened with, as \"... vf_token=UUID\", or \
+         close them",
+    );
+}
+
+/// Lets a token that was presented for a PF take effect, now that the PF is enabled.
+///
+/// # Errors
+///
+/// - `EACCES` if a VF has been opened meanwhile, or is being opened.
+/// - `ENODEV` if the device is being unbound.
+/// - `ENOMEM` if it has VFs under other drivers and there is no memory to look at them.
+pub(crate) fn opened(dev: &Enabled<'_, VfioPciRust>) -> Result {
+    let Some(token) = of_pf(dev) else {
+        return Ok(());
+    };
+    let opener = this_opener();
+    let open = |state: &mut State| state.open_pf(opener, |t| dev.core_match_token_uuid(t));
+
+    // Who does not change the token need not care for VFs that are being opened.
+    let will_change = token.lock().will_change(opener);
+    let result = if will_change {
+        change(dev, token, open)
+    } else {
+        open(&mut token.lock())
+    };
+    match result {
+        Ok(()) => {
+            if !dev.failure_will_be_known() {
+                end_opening(dev, token, false);
+            }
+            Ok(())
+        }
+        Err(EBUSY | EACCES) => {
+            vf_is_open(dev, true);
+            Err(EACCES)
+        }
+        Err(e) => Err(e),
+    }
+}
+
+fn end_opening(pf: &VfioDevice, token: &Token, failed: bool) {
+    token
+        .lock()
+        .end_opening(failed, |t| pf.core_match_token_uuid(t));
+}
+
+/// Takes a token back that was presented for a PF, if the PF's opening has failed in the end.
+pub(crate) fn closed(dev: &Closing<'_, VfioPciRust>) {
+    if let Some(token) = of_pf(dev) {
+        end_opening(dev, token, dev.has_failed());
+    }
 }
 
 fn match_vf(vf: &VfioDevice, seen: &Atomic<u64>, given: Option<&Uuid>) -> Result {
@@ -229,8 +355,9 @@ fn match_vf(vf: &VfioDevice, seen: &Atomic<u64>, given: Option<&Uuid>) -> Result
             let result = token.lock().match_vf(given);
             match result {
                 Ok(generation) => seen.store(generation.to_raw(), Relaxed),
+                Err(ENODEV) => (),
                 Err(_) => vf.notice(
-                    problem(given),
+                    problem(given.is_some()),
                     Some(pf),
                     c" is under VFIO; ask its user for the token (set with VFIO_DEVICE_FEATURE; \
                      DPDK: --vfio-vf-token=UUID) and open the VF as \"... vf_token=UUID\"",
@@ -251,10 +378,11 @@ fn match_vf(vf: &VfioDevice, seen: &Atomic<u64>, given: Option<&Uuid>) -> Result
     }
 }
 
-fn problem(given: Option<&Uuid>) -> &'static CStr {
-    match given {
-        None => c"Missing VF token: PF ",
-        Some(_) => c"Wrong VF token: PF ",
+fn problem(given: bool) -> &'static CStr {
+    if given {
+        c"Wrong VF token: PF "
+    } else {
+        c"Missing VF token: PF "
     }
 }
 

@@ -12,13 +12,17 @@
 //! C headers: [`include/linux/vfio.h`](srctree/include/linux/vfio.h),
 //! [`include/linux/vfio_pci_core.h`](srctree/include/linux/vfio_pci_core.h)
 
+use kernel::prelude::*;
+
 pub(crate) mod bindings;
 mod device;
 mod driver;
+mod foreign;
 mod id;
 #[cfg(CONFIG_VFIO_PCI_RUST_KUNIT_TEST)]
 pub(crate) mod kunit;
 mod module_link;
+mod name;
 pub(crate) mod params;
 mod ratelimit;
 mod registration;
@@ -28,16 +32,22 @@ mod uuid;
 pub(crate) use self::device::{
     warn,
     Closed,
+    Closing,
     Device,
     Enabled,
     FeatureArg,
     Function,
     Locked,
+    Opened,
     Options,
     SriovPf,
     UserPlace, //
 };
-pub(crate) use self::driver::Driver;
+pub(crate) use self::driver::{
+    Driver,
+    DriverName,
+    Path, //
+};
 pub(crate) use self::id::Id;
 pub(crate) use self::module_link::ModuleLink;
 pub(crate) use self::registration::Registration;
@@ -62,16 +72,11 @@ pub(crate) mod pci_ids {
 /// The constants of `linux/vfio.h`.
 pub(crate) mod uapi {
     pub(crate) use super::bindings::{
-        VFIO_DEVICE_FEATURE_DMA_BUF,
         VFIO_DEVICE_FEATURE_GET,
-        VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY,
-        VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP,
-        VFIO_DEVICE_FEATURE_LOW_POWER_EXIT,
         VFIO_DEVICE_FEATURE_MASK,
         VFIO_DEVICE_FEATURE_PCI_VF_TOKEN,
         VFIO_DEVICE_FEATURE_PROBE,
-        VFIO_DEVICE_FEATURE_SET,
-        VFIO_DEVICE_FEATURE_ZPCI_ERROR, //
+        VFIO_DEVICE_FEATURE_SET, //
     };
 }
 
@@ -84,5 +89,21 @@ impl Uuid {
     pub(crate) fn randomize(&mut self) {
         // SAFETY: `Uuid` and `uuid_t` are both 16 bytes with an alignment of one.
         unsafe { bindings::uuid_gen(core::ptr::from_mut(self).cast()) }
+    }
+
+    /// Becomes the UUID of a text, which is then overwritten with zeroes.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if it is not the text of a UUID and nothing else. It is overwritten, too.
+    fn parse_and_wipe(&mut self, text: &mut [u8]) -> Result {
+        if text.len() != name::UUID_TEXT_LEN {
+            return Err(EINVAL);
+        }
+        // SAFETY: The function reads that many bytes, and no more; `Uuid` is laid out as `uuid_t`.
+        let parsed =
+            unsafe { bindings::uuid_parse(text.as_ptr().cast(), core::ptr::from_mut(self).cast()) };
+        text.fill(0);
+        result::to_result(parsed)
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! `VFIO_DEVICE_FEATURE`: which features there are, and who answers them.
+//! `VFIO_DEVICE_FEATURE`: which features are the driver's own. Whatever is not goes to the core,
+//! which knows what else there is.
 //!
 //! The table at the end of this file is all there is: index, operations, data, handler. How a line
 //! becomes an answer is in `table`, the checks that every request has to pass are in `request`.
@@ -17,12 +18,11 @@ use crate::{
     vf_token,
     vfio::{
         uapi,
-        Device,
+        Opened,
         Uuid, //
     },
     VfioPciRust, //
 };
-use kernel::prelude::*;
 
 // `request` has these as numbers of its own, to depend on nothing.
 const _: () = assert!(
@@ -35,13 +35,8 @@ const _: () = assert!(
 feature_table! {
     /// Answers a `VFIO_DEVICE_FEATURE` call on a device of this driver.
     #[inline]
-    pub(crate) fn dispatch(dev: &Device<VfioPciRust>);
+    pub(crate) fn dispatch(dev: &Opened<'_, VfioPciRust>);
 
     // There is no GET: it would show the token of the previous user.
     uapi::VFIO_DEVICE_FEATURE_PCI_VF_TOKEN => set: Uuid = vf_token::set where vf_token::is_pf;
-    uapi::VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY => core;
-    uapi::VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP => core;
-    uapi::VFIO_DEVICE_FEATURE_LOW_POWER_EXIT => core;
-    uapi::VFIO_DEVICE_FEATURE_DMA_BUF => core;
-    uapi::VFIO_DEVICE_FEATURE_ZPCI_ERROR => core;
 }

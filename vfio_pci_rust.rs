@@ -10,8 +10,10 @@ mod vfio_feature;
 use crate::vfio::{
     params,
     Closed,
+    Closing,
     Device,
     Driver,
+    DriverName,
     Enabled,
     FeatureArg,
     Function,
@@ -19,7 +21,9 @@ use crate::vfio::{
     IoctlReturn,
     Locked,
     ModuleLink,
+    Opened,
     Options,
+    Path,
     Registration,
     Uuid, //
 };
@@ -42,11 +46,19 @@ module! {
     license: "GPL v2",
 }
 
-/// The name of the driver, for PCI and in `driver_override`.
-const DRIVER_NAME: &CStr = c"vfio-pci-rust";
+/// The driver's own name.
+struct Own;
 
-/// The same when it stands in for the driver in C.
-const TAKEOVER_NAME: &CStr = c"vfio-pci";
+impl DriverName for Own {
+    const NAME: &'static CStr = c"vfio-pci-rust";
+}
+
+/// Its name when it stands in for the driver in C.
+struct Takeover;
+
+impl DriverName for Takeover {
+    const NAME: &'static CStr = c"vfio-pci";
+}
 
 /// The name of the module of the driver in C, by which programs look for that, too.
 const TAKEOVER_MODULE: &CStr = c"vfio_pci";
@@ -60,17 +72,21 @@ struct VfioPciRustModule {
 impl kernel::Module for VfioPciRustModule {
     fn init(module: &'static ThisModule) -> Result<Self> {
         let takeover = params::takeover();
-        let name = if takeover { TAKEOVER_NAME } else { DRIVER_NAME };
+        let module_name = <Self as ModuleMetadata>::NAME;
 
-        let registration = Registration::new(name, <Self as ModuleMetadata>::NAME, module);
-        let driver = KBox::pin_init(registration, GFP_KERNEL).inspect_err(|e| {
-            if takeover && *e == EBUSY {
-                warn(
-                    "takeover=1, but vfio-pci is there: 'modprobe -r vfio-pci' first",
-                    b"",
-                );
-            }
-        })?;
+        let driver = if takeover {
+            let registration = Registration::new::<Takeover>(module_name, module);
+            KBox::pin_init(registration, GFP_KERNEL).inspect_err(|e| {
+                if *e == EBUSY {
+                    warn(
+                        "takeover=1, but vfio-pci is there: 'modprobe -r vfio-pci' first",
+                        b"",
+                    );
+                }
+            })
+        } else {
+            KBox::pin_init(Registration::new::<Own>(module_name, module), GFP_KERNEL)
+        }?;
         let link = if takeover {
             ModuleLink::new(TAKEOVER_MODULE, module)
                 .inspect_err(|_| warn("no /sys/module/vfio_pci for programs that look for it", b""))
@@ -179,21 +195,18 @@ impl Driver for VfioPciRust {
 
     #[inline]
     fn registered(dev: &Locked<'_, Self>) {
-        vf_token::publish(dev);
+        vf_token::registered(dev);
     }
 
     fn unregistering(dev: &Locked<'_, Self>) {
-        // It waits until the users of the VFs have closed them. The core would do it later anyway.
-        if dev.num_vfs() > 0 {
-            let _ = dev.sriov_configure(0);
-        }
-        vf_token::retire(dev);
+        vf_token::unregistering(dev);
     }
 
     #[inline]
     fn open_device<'a>(dev: Closed<'a, Self>) -> Result<(Enabled<'a, Self>, Self::Open)> {
         let claim = vf_token::claim(&dev)?;
         let enabled = dev.enable()?;
+        vf_token::opened(&enabled)?;
         if is_intel_display(enabled.pdev()) {
             enabled.notice(
                 c"Intel graphics: no regions for the OpRegion and the host and LPC bridges; bind \
@@ -206,12 +219,27 @@ impl Driver for VfioPciRust {
     }
 
     #[inline]
-    fn device_feature(dev: &Device<Self>, flags: u32, arg: FeatureArg) -> IoctlReturn {
+    fn close_device(dev: Closing<'_, Self>) {
+        vf_token::closed(&dev);
+    }
+
+    #[inline]
+    fn device_feature(dev: &Opened<'_, Self>, flags: u32, arg: FeatureArg) -> IoctlReturn {
         vfio_feature::dispatch(dev, flags, arg)
     }
 
-    fn match_token_uuid(dev: &Device<Self>, token: Option<&Uuid>) -> Result {
-        vf_token::match_token(dev, token)
+    fn match_token(dev: &Device<Self>, token: Option<&Uuid>, path: Path) -> Result {
+        vf_token::match_token(dev, token, path)
+    }
+
+    #[cold]
+    fn match_malformed(dev: &Device<Self>) {
+        dev.notice(
+            c"not opened: what follows the address is no VF token; write \"vf_token=\" and a UUID \
+             of 36 characters",
+            None,
+            c"",
+        );
     }
 
     #[inline]
@@ -224,6 +252,6 @@ impl Driver for VfioPciRust {
             );
             return Err(ENOENT);
         }
-        dev.sriov_configure(num_vfs)
+        vf_token::sriov_configure(dev, num_vfs)
     }
 }

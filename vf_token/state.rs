@@ -21,10 +21,40 @@ impl Generation {
         self.0
     }
 
+    const fn next(self) -> Self {
+        // One a nanosecond would wrap after 584 years.
+        Self(self.0.wrapping_add(1))
+    }
+
     /// The counterpart of [`Generation::to_raw`].
     pub(crate) const fn from_raw(raw: u64) -> Self {
         Self(raw)
     }
+}
+
+/// Somebody who is opening the PF, by the number of the thread. A thread opens one device at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Opener(pub(crate) i32);
+
+/// What an opener of the PF presents.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Presented {
+    Nothing,
+    /// The token that is set, by its generation.
+    Current(Generation),
+    /// Another one, which the opening sets.
+    New,
+}
+
+/// Whether the PF is open already when somebody wants to open it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PfUse {
+    /// It is not open.
+    Closed,
+    /// It is open, and its user opens it once more. The driver is not told of that.
+    Again,
+    /// It is open, and nobody else can open it: this will be refused.
+    Taken,
 }
 
 /// The token of a PF, and how many of its VFs are open.
@@ -36,6 +66,19 @@ pub(crate) struct State {
     generation: Generation,
     claims: u32,
     retired: bool,
+    /// Who was last allowed to open the PF and has not done so yet, and with what.
+    opener: Option<(Opener, Presented)>,
+    /// The token of an opener who presents a new one; else zeroes.
+    presented: Uuid,
+    /// The token that an opening of the PF has replaced, while that opening can still fail; else
+    /// zeroes.
+    previous: Uuid,
+    /// The generation that began with that opening.
+    undoable: Generation,
+    /// How many VFs there are, if that is known and not about to change.
+    vfs: Option<u32>,
+    /// How many of the VFs are bound to the same driver as the PF.
+    own_vfs: u32,
 }
 
 impl State {
@@ -47,6 +90,12 @@ impl State {
             generation: Generation(1),
             claims: 0,
             retired: false,
+            opener: None,
+            presented: Uuid::nil(),
+            previous: Uuid::nil(),
+            undoable: Generation::NONE,
+            vfs: Some(0),
+            own_vfs: 0,
         }
     }
 
@@ -65,8 +114,31 @@ impl State {
     fn store(&mut self, other: &Uuid) {
         // This overwrites the old one.
         self.token.copy_from(other);
-        // One a nanosecond would wrap after 584 years.
-        self.generation = Generation(self.generation.0.wrapping_add(1));
+        self.generation = self.generation.next();
+        // The PF is in use, so its opening has not failed.
+        self.previous.wipe();
+    }
+
+    /// Says how many VFs there are from now on, or that it is not known while they come and go.
+    pub(crate) fn set_vfs(&mut self, vfs: Option<u32>) {
+        self.vfs = vfs;
+    }
+
+    /// Counts a VF that is bound to the driver of the PF.
+    pub(crate) fn add_own_vf(&mut self) {
+        self.own_vfs = self.own_vfs.saturating_add(1);
+    }
+
+    /// Counts it as unbound again.
+    pub(crate) fn remove_own_vf(&mut self) {
+        self.own_vfs = self.own_vfs.saturating_sub(1);
+    }
+
+    /// Whether no VF can be bound to another driver, so that all that are open, or being opened,
+    /// have a claim or will ask for one.
+    #[inline]
+    pub(crate) fn owns_all_vfs(&self) -> bool {
+        self.vfs == Some(self.own_vfs)
     }
 
     /// Sets the token, as `VFIO_DEVICE_FEATURE` does.
@@ -101,47 +173,141 @@ impl State {
         Ok(())
     }
 
-    /// Decides whether the PF itself may be opened with `given`. If no VF is open, a token given
-    /// becomes the token, unless the opening will fail for another reason: `will_fail`.
+    /// Decides whether `opener` may go on to open the PF with `given`, and remembers it if so. The
+    /// token is not changed before [`State::open_pf`], which is only called if the PF was closed.
     ///
     /// # Errors
     ///
-    /// - `EACCES` if a VF is open and the token is missing or wrong.
+    /// - `EACCES` if a VF is open and the token is missing or wrong; or if the PF is opened again
+    ///   and the token is wrong.
     /// - `ENODEV` if the PF is being unbound.
-    pub(crate) fn open_pf(
+    pub(crate) fn match_pf(
         &mut self,
+        opener: Opener,
         given: Option<&Uuid>,
-        will_fail: bool,
+        pf: PfUse,
         offer: impl Fn(Option<&Uuid>) -> Result,
     ) -> Result {
         if self.retired {
             return Err(ENODEV);
         }
-        if self.claims != 0 {
-            return match given {
-                Some(token) if self.token.ct_eq(token) => Ok(()),
-                _ => Err(EACCES),
-            };
+        let presented = match given {
+            None => Presented::Nothing,
+            Some(token) if self.token.ct_eq(token) => Presented::Current(self.generation),
+            Some(_) => Presented::New,
+        };
+        if !matches!(presented, Presented::Current(_)) {
+            self.check_no_vf_open(offer)?;
+        }
+        match pf {
+            PfUse::Taken => return Ok(()),
+            PfUse::Again if presented == Presented::New => return Err(EACCES),
+            PfUse::Again => return Ok(()),
+            PfUse::Closed => (),
         }
         match given {
-            Some(token) if !self.token.ct_eq(token) => {
-                if will_fail {
-                    return offer(None);
-                }
-                offer(given)?;
-                self.store(token);
-            }
-            _ => offer(given)?,
+            Some(token) if presented == Presented::New => self.presented.copy_from(token),
+            _ => self.presented.wipe(),
         }
+        self.opener = Some((opener, presented));
         Ok(())
+    }
+
+    fn check_no_vf_open(&self, offer: impl Fn(Option<&Uuid>) -> Result) -> Result {
+        if self.claims != 0 {
+            return Err(EACCES);
+        }
+        offer(None).map_err(|_| EACCES)
+    }
+
+    /// What `opener` was allowed to open the PF with.
+    fn presented_by(&self, opener: Opener) -> Presented {
+        match self.opener {
+            Some((last, presented)) if last == opener => presented,
+            // Others came in between, by the same group descriptor.
+            _ => Presented::Nothing,
+        }
+    }
+
+    /// Whether the opening of the PF by `opener` will change the token.
+    pub(crate) fn will_change(&self, opener: Opener) -> bool {
+        self.presented_by(opener) == Presented::New
+    }
+
+    /// Lets the opening of the PF by `opener` take effect: a new token that was presented becomes
+    /// the token. Until [`State::end_opening`] the one before is kept.
+    ///
+    /// # Errors
+    ///
+    /// - `EACCES` if a VF has been opened since [`State::match_pf`] and the opener did not present
+    ///   its token, or if the token that was presented has been replaced.
+    /// - `ENODEV` if the PF is being unbound.
+    pub(crate) fn open_pf(
+        &mut self,
+        opener: Opener,
+        offer: impl Fn(Option<&Uuid>) -> Result,
+    ) -> Result {
+        let presented = self.presented_by(opener);
+        self.opener = None;
+        let result = self.take_effect(presented, offer);
+        self.presented.wipe();
+        result
+    }
+
+    fn take_effect(
+        &mut self,
+        presented: Presented,
+        offer: impl Fn(Option<&Uuid>) -> Result,
+    ) -> Result {
+        if self.retired {
+            return Err(ENODEV);
+        }
+        match presented {
+            Presented::Nothing => self.check_no_vf_open(offer),
+            Presented::Current(generation) if generation == self.generation => Ok(()),
+            Presented::Current(_) => Err(EACCES),
+            Presented::New => {
+                if self.claims != 0 {
+                    return Err(EACCES);
+                }
+                offer(Some(&self.presented))?;
+                self.previous.copy_from(&self.token);
+                self.token.copy_from(&self.presented);
+                self.generation = self.generation.next();
+                self.undoable = self.generation;
+                Ok(())
+            }
+        }
+    }
+
+    /// Says that the opening that [`State::open_pf`] let take effect has come to an end: it has
+    /// `failed` after that, so that the token is again the one before; or it cannot fail any more.
+    ///
+    /// If a VF has been opened with the new token by then, the new one stays.
+    pub(crate) fn end_opening(&mut self, failed: bool, offer: impl Fn(Option<&Uuid>) -> Result) {
+        let undo = failed
+            && !self.retired
+            && self.claims == 0
+            && self.generation == self.undoable
+            && offer(Some(&self.previous)).is_ok();
+        if undo {
+            self.token.copy_from(&self.previous);
+            self.generation = self.generation.next();
+        }
+        self.previous.wipe();
+        self.undoable = Generation::NONE;
     }
 
     /// Compares the token that the opener of a VF presents and returns what it is good for.
     ///
     /// # Errors
     ///
-    /// `EACCES` if the token is missing or wrong.
+    /// - `EACCES` if the token is missing or wrong.
+    /// - `ENODEV` if the PF is being unbound.
     pub(crate) fn match_vf(&self, given: Option<&Uuid>) -> Result<Generation> {
+        if self.retired {
+            return Err(ENODEV);
+        }
         match given {
             Some(token) if self.token.ct_eq(token) => Ok(self.generation),
             _ => Err(EACCES),
@@ -153,9 +319,13 @@ impl State {
     /// # Errors
     ///
     /// - `EACCES` if the token has changed since.
+    /// - `ENODEV` if the PF is being unbound.
     /// - `EOVERFLOW` if the count is at its limit, which is above the number of VFs a PF can have.
     #[inline]
     pub(crate) fn claim(&mut self, seen: Generation) -> Result {
+        if self.retired {
+            return Err(ENODEV);
+        }
         if seen != self.generation {
             return Err(EACCES);
         }
@@ -171,6 +341,8 @@ impl State {
     /// Ends the life of the token: its bytes are overwritten, and nothing can set it any more.
     pub(crate) fn retire(&mut self) {
         self.token.wipe();
+        self.presented.wipe();
+        self.previous.wipe();
         self.retired = true;
     }
 }

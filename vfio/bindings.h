@@ -6,6 +6,8 @@
 #define VFIO_PCI_RUST_BINDINGS_H
 
 #include <linux/mman.h>
+#include <linux/mutex.h>
+#include <linux/pci.h>
 #include <linux/ratelimit.h>
 #include <linux/uuid.h>
 #include <linux/vfio.h>
@@ -15,5 +17,15 @@
 
 /* Inline functions and macros of the headers, as functions. See helpers.c. */
 void vfio_pci_rust_ratelimit_init(struct ratelimit_state *rs);
+
+/* mutex_trylock() for one of many locks that are taken with @outer held. */
+bool vfio_pci_rust_mutex_trylock_nest_lock(struct mutex *lock,
+					   struct mutex *outer);
+
+/*
+ * The VF of @pf after @vf, or the first one if that is NULL; with a reference,
+ * and without that to @vf.
+ */
+struct pci_dev *vfio_pci_rust_next_vf(struct pci_dev *pf, struct pci_dev *vf);
 
 #endif /* VFIO_PCI_RUST_BINDINGS_H */

@@ -26,8 +26,10 @@ use core::{
     ptr, //
 };
 use kernel::{
+    new_mutex,
     pci,
     prelude::*,
+    sync::Mutex,
     transmute::{
         AsBytes,
         FromBytes, //
@@ -63,12 +65,17 @@ pub(crate) struct Options {
 /// - `core` comes first, and with it the `struct vfio_device` that the VFIO core hands around.
 /// - From the registration with the VFIO core until after its end the PCI device is bound to the
 ///   driver, and so is its PF if the PF's `struct vfio_pci_core_device` is known.
+/// - `no_ops` is zero.
 #[repr(C)]
 pub(crate) struct Device<T: Driver> {
     core: Opaque<bindings::vfio_pci_core_device>,
+    /// What the VFIO core finds in the place of the driver's table once the driver is gone.
+    no_ops: bindings::vfio_device_ops,
     /// What the driver keeps for the time in which the device is open.
     open: UnsafeCell<Option<T::Open>>,
     log_limit: RateLimit,
+    /// Taken before the locks of several VFs of other drivers.
+    foreign_lock: Mutex<()>,
     data: T::Data,
 }
 
@@ -113,6 +120,13 @@ impl<T: Driver> Device<T> {
             unsafe { (&raw mut (*this).open).write(UnsafeCell::new(None)) };
             // SAFETY: The field is valid for writes and pinned, since the memory never moves.
             unsafe { pin_init::raw_init(&raw mut (*this).log_limit, RateLimit::new()) };
+            // SAFETY: As above.
+            unsafe {
+                pin_init::raw_init(
+                    &raw mut (*this).foreign_lock,
+                    new_mutex!((), "vfio_foreign_vfs"),
+                )
+            };
             // SAFETY: As above. It is the last step that can fail, so nothing is left to undo.
             unsafe { pin_init::raw_try_init(&raw mut (*this).data, T::init(pdev)) }
         };
@@ -122,20 +136,49 @@ impl<T: Driver> Device<T> {
         })
     }
 
-    /// Drops the driver's data and what the core holds; the memory itself is the VFIO core's.
+    /// Takes the driver out of a device that is not registered any more: drops the driver's data and
+    /// what the core holds.
+    ///
+    /// The memory is the VFIO core's, which frees it when the last reference is dropped. Somebody
+    /// who is closing the character device may have one even after this module is gone. So the
+    /// device is left with an empty table of operations, in its own memory.
     ///
     /// # Safety
     ///
-    /// `vdev` was initialised with [`Device::init`] and nobody uses it any more.
-    pub(super) unsafe fn release(vdev: *mut bindings::vfio_device) {
+    /// `vdev` was initialised with [`Device::init`], is not registered with the VFIO core, and the
+    /// caller has a reference to it. It is the last time that the driver uses it.
+    pub(super) unsafe fn abandon(vdev: *mut bindings::vfio_device) {
         let this = vdev.cast::<Self>();
-        // SAFETY: Both fields are initialised, and nobody else has access to them.
+        let core = vdev.cast::<bindings::vfio_pci_core_device>();
+        // SAFETY: All of them are initialised, and only callbacks of the driver use them, which are
+        // over when the registration is.
         unsafe {
             (&raw mut (*this).data).drop_in_place();
             (&raw mut (*this).open).drop_in_place();
+            (&raw mut (*this).foreign_lock).drop_in_place();
         }
-        // SAFETY: The counterpart of `vfio_pci_core_init_dev()`.
-        unsafe { bindings::vfio_pci_core_release_dev(vdev) };
+
+        // SAFETY: `vdev` is valid; it has a device set unless its registration failed early.
+        let set = unsafe { (*vdev).dev_set };
+        if !set.is_null() {
+            // SAFETY: The set lives as long as the device is in it. Others who reset all of the set
+            // look at the device until it is freed.
+            unsafe { kernel::bindings::mutex_lock(&raw mut (*set).lock) };
+        }
+        // SAFETY: The counterpart of `vfio_pci_core_init_dev()`. It leaves two pointers to memory
+        // that it has freed.
+        unsafe {
+            bindings::vfio_pci_core_release_dev(vdev);
+            (*core).region = ptr::null_mut();
+            (*core).pm_save = ptr::null_mut();
+        }
+        if !set.is_null() {
+            // SAFETY: It has been taken above.
+            unsafe { kernel::bindings::mutex_unlock(&raw mut (*set).lock) };
+        }
+        // SAFETY: The VFIO core uses the table of an unregistered device once more, to release it,
+        // which is after the caller has dropped its reference. The new one is part of the device.
+        unsafe { (*vdev).ops = &raw const (*this).no_ops };
     }
 
     /// Borrows the device behind a pointer of the VFIO core.
@@ -154,11 +197,15 @@ impl<T: Driver> Device<T> {
         self.core.get()
     }
 
-    fn as_vfio(&self) -> *mut bindings::vfio_device {
+    pub(super) fn as_vfio(&self) -> *mut bindings::vfio_device {
         self.as_raw().cast()
     }
 
-    fn pdev_raw(&self) -> *mut kernel::bindings::pci_dev {
+    pub(super) fn foreign_lock(&self) -> &Mutex<()> {
+        &self.foreign_lock
+    }
+
+    pub(super) fn pdev_raw(&self) -> *mut kernel::bindings::pci_dev {
         // SAFETY: `core` is initialised by the type invariants; `pdev` never changes after that.
         unsafe { (*self.as_raw()).pdev }
     }
@@ -174,6 +221,16 @@ impl<T: Driver> Device<T> {
         unsafe { &*self.pdev_raw().cast() }
     }
 
+    /// The address of the PCI device, as in `lspci -D`.
+    pub(super) fn address(&self) -> &CStr {
+        // SAFETY: `pdev` is valid, and a PCI device keeps its name as long as it is there.
+        unsafe {
+            CStr::from_char_ptr(kernel::bindings::dev_name(
+                &raw const (*self.pdev_raw()).dev,
+            ))
+        }
+    }
+
     /// Prints a line about this device, unless there were too many lately: two texts with the name
     /// of `pf` between them.
     // C puts it together: that takes a fraction of the code of `dev_info!()`, in which the length
@@ -185,10 +242,7 @@ impl<T: Driver> Device<T> {
         if !self.log_limit.allow() {
             return;
         }
-        let name = pf.map_or(c"".as_char_ptr(), |pf| {
-            // SAFETY: `pdev` is valid.
-            unsafe { kernel::bindings::dev_name(&raw const (*pf.pdev_raw()).dev) }
-        });
+        let name = pf.map_or(c"", Self::address).as_char_ptr();
         #[cfg(CONFIG_PRINTK)]
         // SAFETY: `pdev` is valid, and so are the three C strings for which the format asks.
         unsafe {
@@ -218,13 +272,12 @@ impl<T: Driver> Device<T> {
         unsafe { (&raw const (*self.as_raw()).sriov_active).read_volatile() }
     }
 
-    /// Whether the device is open by its character device, so that nobody else can open it in
-    /// whatever way. For those who are about to open it: nothing else keeps it from changing.
-    pub(crate) fn is_open_by_cdev(&self) -> bool {
-        // SAFETY: `core` is initialised by the type invariants. The VFIO core writes the bit under
-        // the lock of the device set, which it holds while a character device is being opened. The
-        // other way to open, by a group, is closed as long as anybody may write it.
-        unsafe { bindings::vfio_device::cdev_opened_raw(self.as_vfio()) != 0 }
+    /// Whether somebody has the device open or is just opening it. That can change at any time
+    /// unless the lock of the device set is held, as it is while a character device is being opened.
+    pub(crate) fn is_open(&self) -> bool {
+        // SAFETY: `core` is initialised by the type invariants. A volatile read is what `READ_ONCE()`
+        // is in C, with which the VFIO core reads the field where it does not hold the lock.
+        unsafe { (&raw const (*self.as_vfio()).open_count).read_volatile() != 0 }
     }
 
     /// The device that the PF of this VF is for VFIO.
@@ -240,8 +293,8 @@ impl<T: Driver> Device<T> {
         if ops != unsafe { (*self.as_raw()).vdev.ops } {
             return SriovPf::Other;
         }
-        // SAFETY: The ops table belongs to one registration of one `T`, so this is a `Device<T>`;
-        // and it lives as long as the VF is registered.
+        // SAFETY: A table belongs to one `T`, so this is a `Device<T>`; and it lives as long as the VF
+        // is registered.
         SriovPf::Same(unsafe { Self::from_raw(pf.cast()) })
     }
 
@@ -256,21 +309,6 @@ impl<T: Driver> Device<T> {
         let uuid = token.map_or(ptr::null(), ptr::from_ref);
         // SAFETY: `Uuid` is laid out as `uuid_t`; a null pointer stands for no token.
         to_result(unsafe { bindings::vfio_pci_core_match_token_uuid(self.as_vfio(), uuid.cast()) })
-    }
-
-    /// Lets the core answer a `VFIO_DEVICE_FEATURE` call: with an error of the feature, `ENOTTY` if
-    /// it does not know the feature, 0, or for some features a file descriptor.
-    pub(crate) fn core_ioctl_feature(&self, flags: u32, arg: FeatureArg) -> IoctlReturn {
-        // SAFETY: The device is registered and in use by the caller; the core checks the size and
-        // treats the address as one of user space.
-        IoctlReturn::from_raw(unsafe {
-            bindings::vfio_pci_core_ioctl_feature(
-                self.as_vfio(),
-                flags,
-                arg.ptr.as_mut_ptr(),
-                arg.size,
-            )
-        })
     }
 
     /// Keeps `value` until the device is closed.
@@ -459,6 +497,16 @@ impl<T: Driver> Deref for Closed<'_, T> {
 pub(crate) struct Enabled<'a, T: Driver>(&'a Device<T>);
 
 impl<T: Driver> Enabled<'_, T> {
+    /// Whether [`Closing::has_failed`] will tell if the opening fails after this.
+    pub(crate) fn failure_will_be_known(&self) -> bool {
+        #[cfg(CONFIG_IOMMUFD)]
+        // SAFETY: The device is valid, and the lock of the device set is held, under which the field
+        // is written.
+        return unsafe { !(*self.0.as_vfio()).iommufd_device.is_null() };
+        #[cfg(not(CONFIG_IOMMUFD))]
+        false
+    }
+
     /// Finishes the opening: from here on the device is in use.
     pub(super) fn finish(self) {
         // SAFETY: The device is enabled, and its opening is not finished yet.
@@ -479,6 +527,94 @@ impl<T: Driver> Drop for Enabled<'_, T> {
     fn drop(&mut self) {
         // SAFETY: The device is enabled, and the lock of its device set is held in `open_device`.
         unsafe { bindings::vfio_pci_core_disable(self.0.as_raw()) };
+    }
+}
+
+/// A device that is open, and stays so as long as this lives.
+pub(crate) struct Opened<'a, T: Driver>(&'a Device<T>);
+
+impl<T: Driver> Clone for Opened<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: Driver> Copy for Opened<'_, T> {}
+
+impl<'a, T: Driver> Opened<'a, T> {
+    /// # Safety
+    ///
+    /// The device is open for `'a`.
+    pub(super) unsafe fn new(dev: &'a Device<T>) -> Self {
+        Self(dev)
+    }
+
+    /// Lets the core answer a `VFIO_DEVICE_FEATURE` call: with an error of the feature, `ENOTTY` if
+    /// it does not know the feature, 0, or for some features a file descriptor.
+    pub(crate) fn core_ioctl_feature(&self, flags: u32, arg: FeatureArg) -> IoctlReturn {
+        // SAFETY: The device is open during the call; the core checks the size and treats the address
+        // as one of user space.
+        IoctlReturn::from_raw(unsafe {
+            bindings::vfio_pci_core_ioctl_feature(
+                self.0.as_vfio(),
+                flags,
+                arg.ptr.as_mut_ptr(),
+                arg.size,
+            )
+        })
+    }
+}
+
+impl<T: Driver> Deref for Opened<'_, T> {
+    type Target = Device<T>;
+
+    fn deref(&self) -> &Device<T> {
+        self.0
+    }
+}
+
+/// A device that its last user has closed, or whose first opening has failed after all.
+pub(crate) struct Closing<'a, T: Driver>(&'a Device<T>);
+
+impl<'a, T: Driver> Closing<'a, T> {
+    /// # Safety
+    ///
+    /// The device is in its `close_device` callback.
+    pub(super) unsafe fn new(dev: &'a Device<T>) -> Self {
+        Self(dev)
+    }
+
+    /// Whether the opening has failed, so that nobody ever had the device.
+    ///
+    /// It is not known of those who open by a group with a container, or for whom there is no memory
+    /// for a file: `false` then.
+    pub(crate) fn has_failed(&self) -> bool {
+        #[cfg(CONFIG_IOMMUFD)]
+        {
+            let vdev = self.0.as_vfio();
+            // SAFETY: The device is valid, and the lock of the device set is held, under which all of
+            // these are written.
+            let (bound, attached, by_cdev) = unsafe {
+                (
+                    !(*vdev).iommufd_device.is_null(),
+                    bindings::vfio_device::iommufd_attached_raw(vdev) != 0,
+                    bindings::vfio_device::cdev_opened_raw(vdev) != 0,
+                )
+            };
+            // One by the character device is marked when it has succeeded; one by a group is attached
+            // by the VFIO core itself, and stays so.
+            bound && !attached && !by_cdev
+        }
+        #[cfg(not(CONFIG_IOMMUFD))]
+        false
+    }
+}
+
+impl<T: Driver> Deref for Closing<'_, T> {
+    type Target = Device<T>;
+
+    fn deref(&self) -> &Device<T> {
+        self.0
     }
 }
 

@@ -6,20 +6,23 @@
 
 use super::{
     bindings,
+    name::Name,
     result::from_result,
     Closed,
+    Closing,
     Device,
     Enabled,
     FeatureArg,
     IoctlReturn,
     Locked,
+    Opened,
     Options,
     Uuid, //
 };
 use core::{
     marker::PhantomData,
     mem,
-    ptr, //
+    slice, //
 };
 use kernel::{
     device::Core,
@@ -28,6 +31,21 @@ use kernel::{
     prelude::*,
     uaccess::UserPtr, //
 };
+
+/// The name of a driver, for PCI and in `driver_override`.
+pub(crate) trait DriverName {
+    /// The name.
+    const NAME: &'static CStr;
+}
+
+/// How a device is opened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Path {
+    /// By `VFIO_GROUP_GET_DEVICE_FD`, as often as the group's user likes.
+    Group,
+    /// By `VFIO_DEVICE_BIND_IOMMUFD`, if it is not open yet.
+    Cdev,
+}
 
 /// A VFIO PCI driver.
 ///
@@ -73,14 +91,24 @@ pub(crate) trait Driver: Sized + 'static {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
+    /// Called after the device has been closed, or its opening has failed after `open_device`.
+    fn close_device(_dev: Closing<'_, Self>) {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
     /// Answers `VFIO_DEVICE_FEATURE`. `flags` are those of `struct vfio_device_feature`.
-    fn device_feature(_dev: &Device<Self>, _flags: u32, _arg: FeatureArg) -> IoctlReturn {
+    fn device_feature(_dev: &Opened<'_, Self>, _flags: u32, _arg: FeatureArg) -> IoctlReturn {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
     /// Decides whether the device may be opened by somebody who presents `token`. Called before
-    /// the device is opened, and possibly without that it will be.
-    fn match_token_uuid(_dev: &Device<Self>, _token: Option<&Uuid>) -> Result {
+    /// the device is opened, by the thread that opens it, and possibly without that it will be.
+    fn match_token(_dev: &Device<Self>, _token: Option<&Uuid>, _path: Path) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Told of a name that is the device's, with something behind it that is no token.
+    fn match_malformed(_dev: &Device<Self>) {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
@@ -91,10 +119,10 @@ pub(crate) trait Driver: Sized + 'static {
     }
 }
 
-/// The `struct vfio_device_ops` of a driver.
-pub(super) struct DriverVTable<T: Driver>(PhantomData<T>);
+/// The `struct vfio_device_ops` of a driver under a name.
+pub(super) struct DriverVTable<T: Driver, N: DriverName>(PhantomData<(T, N)>);
 
-impl<T: Driver> DriverVTable<T> {
+impl<T: Driver, N: DriverName> DriverVTable<T, N> {
     /// # Safety
     ///
     /// Called by `_vfio_alloc_device()` with the size of `Device<T>`, from the probe callback.
@@ -105,14 +133,6 @@ impl<T: Driver> DriverVTable<T> {
             unsafe { Device::<T>::init(vdev) }?;
             Ok(0)
         })
-    }
-
-    /// # Safety
-    ///
-    /// Called by the VFIO core for the last reference to a device that `init` has initialised.
-    unsafe extern "C" fn release(vdev: *mut bindings::vfio_device) {
-        // SAFETY: The requirement of this function.
-        unsafe { Device::<T>::release(vdev) }
     }
 
     /// # Safety
@@ -147,28 +167,33 @@ impl<T: Driver> DriverVTable<T> {
         let dev = unsafe { Device::<T>::from_raw(vdev) };
         // SAFETY: `open_device` has succeeded for this device.
         unsafe { bindings::vfio_pci_core_close_device(vdev) };
+        if T::HAS_CLOSE_DEVICE {
+            // SAFETY: This is the `close_device` callback.
+            T::close_device(unsafe { Closing::new(dev) });
+        }
         // SAFETY: The lock of the device set is held.
         drop(unsafe { dev.replace_open(None) });
     }
 
     /// # Safety
     ///
-    /// Called by the VFIO core with a registered device of `T`.
+    /// Called by the VFIO core with a device of `T` that is open during the call.
     unsafe extern "C" fn device_feature(
         vdev: *mut bindings::vfio_device,
         flags: u32,
         arg: *mut c_void,
         argsz: usize,
     ) -> c_int {
-        // SAFETY: The caller holds the device open.
-        let dev = unsafe { Device::<T>::from_raw(vdev) };
+        // SAFETY: The device is open during the call, and therefore registered.
+        let dev = unsafe { Opened::new(Device::<T>::from_raw(vdev)) };
         let arg = FeatureArg::new(UserPtr::from_ptr(arg), argsz);
-        T::device_feature(dev, flags, arg).to_raw()
+        T::device_feature(&dev, flags, arg).to_raw()
     }
 
     /// # Safety
     ///
-    /// Called by the VFIO core with a registered device of `T`; `uuid` is null or a valid UUID.
+    /// Called by the VFIO core with a registered device of `T` that is being opened by its character
+    /// device, with the lock of its device set held; `uuid` is null or a valid UUID.
     unsafe extern "C" fn match_token_uuid(
         vdev: *mut bindings::vfio_device,
         uuid: *const kernel::bindings::uuid_t,
@@ -177,15 +202,49 @@ impl<T: Driver> DriverVTable<T> {
         let dev = unsafe { Device::<T>::from_raw(vdev) };
         // SAFETY: `Uuid` is laid out as `uuid_t`.
         let uuid = unsafe { uuid.cast::<Uuid>().as_ref() };
-        from_result(|| T::match_token_uuid(dev, uuid).map(|()| 0))
+        from_result(|| T::match_token(dev, uuid, Path::Cdev).map(|()| 0))
     }
 
-    /// The table of a driver without a name. It is copied as a whole: code that writes one address
-    /// after the other is twice as large.
-    const OPS: bindings::vfio_device_ops = bindings::vfio_device_ops {
-        name: ptr::null_mut(),
+    /// # Safety
+    ///
+    /// Called by the VFIO core with a registered device of `T`; `name` is a string that belongs to
+    /// the caller, who does not use it any more if this returns anything but 0.
+    unsafe extern "C" fn match_(vdev: *mut bindings::vfio_device, name: *mut c_char) -> c_int {
+        // SAFETY: The core keeps the device registered during the call.
+        let dev = unsafe { Device::<T>::from_raw(vdev) };
+        // SAFETY: `name` is a string, whose bytes nobody else has access to.
+        let name = unsafe {
+            let len = CStr::from_char_ptr(name).count_bytes();
+            slice::from_raw_parts_mut(name.cast::<u8>(), len)
+        };
+        let mut token = Uuid::nil();
+        let given = match Name::parse(name, dev.address().to_bytes()) {
+            Name::Other => return 0,
+            Name::Bare => None,
+            Name::WithToken(place) => match name.get_mut(place).map(|t| token.parse_and_wipe(t)) {
+                Some(Ok(())) => Some(&token),
+                _ => return Self::malformed(dev),
+            },
+            Name::Malformed => return Self::malformed(dev),
+        };
+        from_result(|| T::match_token(dev, given, Path::Group).map(|()| 1))
+    }
+
+    fn malformed(dev: &Device<T>) -> c_int {
+        if T::HAS_MATCH_MALFORMED {
+            T::match_malformed(dev);
+        }
+        from_result(|| Err(EINVAL))
+    }
+
+    /// The table. It is in read-only memory, and the same for all devices that are bound under the
+    /// name.
+    ///
+    /// There is no `release`, see [`Device::abandon`]. The name is also what the core writes into
+    /// `driver_override` of new VFs, so it has to be that of the PCI driver.
+    pub(super) const OPS: &'static bindings::vfio_device_ops = &bindings::vfio_device_ops {
+        name: N::NAME.as_ptr().cast_mut().cast(),
         init: Some(Self::init),
-        release: Some(Self::release),
         open_device: Some(Self::open_device),
         close_device: Some(Self::close_device),
         device_feature: if T::HAS_DEVICE_FEATURE {
@@ -193,12 +252,16 @@ impl<T: Driver> DriverVTable<T> {
         } else {
             Some(bindings::vfio_pci_core_ioctl_feature)
         },
-        match_token_uuid: if T::HAS_MATCH_TOKEN_UUID {
+        match_token_uuid: if T::HAS_MATCH_TOKEN {
             Some(Self::match_token_uuid)
         } else {
             Some(bindings::vfio_pci_core_match_token_uuid)
         },
-        match_: Some(bindings::vfio_pci_core_match),
+        match_: if T::HAS_MATCH_TOKEN {
+            Some(Self::match_)
+        } else {
+            Some(bindings::vfio_pci_core_match)
+        },
         ioctl: Some(bindings::vfio_pci_core_ioctl),
         get_region_info_caps: Some(bindings::vfio_pci_ioctl_get_region_info),
         read: Some(bindings::vfio_pci_core_read),
@@ -220,14 +283,4 @@ impl<T: Driver> DriverVTable<T> {
         // SAFETY: All fields are functions that may be missing, or pointers.
         ..unsafe { mem::zeroed() }
     };
-
-    /// Makes the table for a driver called `name`.
-    ///
-    /// The name is also what the core writes into `driver_override` of new VFs, so it has to be
-    /// that of the PCI driver.
-    pub(super) fn build(name: &'static CStr) -> bindings::vfio_device_ops {
-        let mut ops = Self::OPS;
-        ops.name = name.as_char_ptr().cast_mut();
-        ops
-    }
 }

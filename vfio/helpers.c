@@ -10,3 +10,17 @@ void vfio_pci_rust_ratelimit_init(struct ratelimit_state *rs)
 	ratelimit_state_init(rs, DEFAULT_RATELIMIT_INTERVAL,
 			     DEFAULT_RATELIMIT_BURST);
 }
+
+bool vfio_pci_rust_mutex_trylock_nest_lock(struct mutex *lock,
+					   struct mutex *outer)
+{
+	return mutex_trylock_nest_lock(lock, outer);
+}
+
+struct pci_dev *vfio_pci_rust_next_vf(struct pci_dev *pf, struct pci_dev *vf)
+{
+	do {
+		vf = pci_get_device(PCI_ANY_ID, PCI_ANY_ID, vf);
+	} while (vf && (!vf->is_virtfn || pci_physfn(vf) != pf));
+	return vf;
+}

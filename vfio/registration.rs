@@ -9,7 +9,10 @@
 
 use super::{
     bindings,
-    driver::DriverVTable,
+    driver::{
+        DriverName,
+        DriverVTable, //
+    },
     result::{
         from_result,
         to_result, //
@@ -38,17 +41,35 @@ static PCI_OPS: bindings::vfio_pci_device_ops = bindings::vfio_pci_device_ops {
     get_dmabuf_phys: None,
 };
 
+/// The devices that the driver takes if it is the one of their `driver_override`: all. Like that of
+/// every VFIO driver it takes none by itself.
+static ID_TABLE: [kernel::bindings::pci_device_id; 2] = {
+    // SAFETY: All fields are numbers.
+    let end: kernel::bindings::pci_device_id = unsafe { mem::zeroed() };
+    [
+        kernel::bindings::pci_device_id {
+            vendor: Id::ANY,
+            device: Id::ANY,
+            subvendor: Id::ANY,
+            subdevice: Id::ANY,
+            override_only: kernel::bindings::PCI_ID_F_VFIO_DRIVER_OVERRIDE,
+            ..end
+        },
+        end,
+    ]
+};
+
 /// A VFIO PCI driver that is registered for as long as this lives.
 ///
 /// # Invariants
 ///
-/// `driver` is registered with the PCI bus, and its callbacks are those of this type. Every device
-/// that they make has `ops` of this registration as its ops table.
+/// `driver` is registered with the PCI bus, and its callbacks are those of this type. `ops` is a
+/// table of `T`, and that of every device that they make.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Registration<T: Driver> {
     #[pin]
     driver: Opaque<kernel::bindings::pci_driver>,
-    ops: bindings::vfio_device_ops,
+    ops: &'static bindings::vfio_device_ops,
     _driver: PhantomData<T>,
 }
 
@@ -58,18 +79,17 @@ unsafe impl<T: Driver> Send for Registration<T> {}
 unsafe impl<T: Driver> Sync for Registration<T> {}
 
 impl<T: Driver> Registration<T> {
-    /// Registers the driver under `name`. `module_name` is what `/sys/module` calls the module.
+    /// Registers the driver under the name `N`. `module_name` is what `/sys/module` calls the module.
     ///
     /// # Errors
     ///
     /// Those of `pci_register_driver()`: `EBUSY` if there is a driver of that name.
-    pub(crate) fn new(
-        name: &'static CStr,
+    pub(crate) fn new<N: DriverName>(
         module_name: &'static CStr,
         module: &'static ThisModule,
     ) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            ops: DriverVTable::<T>::build(name),
+            ops: DriverVTable::<T, N>::OPS,
             _driver: PhantomData,
             // Last, since devices are bound from inside of the registration.
             driver <- Opaque::try_ffi_init(move |slot: *mut kernel::bindings::pci_driver| {
@@ -79,7 +99,8 @@ impl<T: Driver> Registration<T> {
                     slot.write_bytes(0, 1);
                     &mut *slot
                 };
-                driver.name = name.as_char_ptr();
+                driver.name = N::NAME.as_char_ptr();
+                driver.id_table = ID_TABLE.as_ptr();
                 driver.probe = Some(Self::probe);
                 driver.remove = Some(Self::remove);
                 driver.sriov_configure = Some(Self::sriov_configure);
@@ -134,14 +155,10 @@ impl<T: Driver> Registration<T> {
             // SAFETY: `pdev` is valid.
             let dev = unsafe { &raw mut (*pdev).dev };
 
-            // SAFETY: The size is that of the type that the ops table initialises; the table lives
-            // until the driver is unregistered, which every device is unbound before.
+            // SAFETY: The size is that of the type that the ops table initialises; the table lives as
+            // long as the module, and the device is taken from it before.
             let vdev = from_err_ptr(unsafe {
-                bindings::_vfio_alloc_device(
-                    mem::size_of::<Device<T>>(),
-                    dev,
-                    &raw const (*this).ops,
-                )
+                bindings::_vfio_alloc_device(mem::size_of::<Device<T>>(), dev, (*this).ops)
             })?;
             let core = vdev.cast::<bindings::vfio_pci_core_device>();
 
@@ -152,8 +169,8 @@ impl<T: Driver> Registration<T> {
             }
             // SAFETY: `core` is initialised and not registered.
             if let Err(e) = to_result(unsafe { bindings::vfio_pci_core_register_device(core) }) {
-                // SAFETY: This drops the only reference, as C's `vfio_put_device()` does.
-                unsafe { kernel::bindings::put_device(&raw mut (*vdev).device) };
+                // SAFETY: The device is not registered.
+                unsafe { Self::put(vdev) };
                 return Err(e);
             }
 
@@ -180,7 +197,19 @@ impl<T: Driver> Registration<T> {
         }
         // SAFETY: The device is registered.
         unsafe { bindings::vfio_pci_core_unregister_device(vdev.cast()) };
-        // SAFETY: Drops the reference of `probe`, as C's `vfio_put_device()` does.
+        // SAFETY: It is not registered any more.
+        unsafe { Self::put(vdev) };
+    }
+
+    /// Drops the reference to a device that `probe` has allocated.
+    ///
+    /// # Safety
+    ///
+    /// The device is not registered, and it is not used after this.
+    unsafe fn put(vdev: *mut bindings::vfio_device) {
+        // SAFETY: The caller's reference is still there.
+        unsafe { Device::<T>::abandon(vdev) };
+        // SAFETY: The reference of `_vfio_alloc_device()`, as in C's `vfio_put_device()`.
         unsafe { kernel::bindings::put_device(&raw mut (*vdev).device) };
     }
 

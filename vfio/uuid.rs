@@ -24,9 +24,12 @@ impl Uuid {
     /// Whether both are the same, in a time that does not depend on their bytes.
     #[inline]
     pub(crate) fn ct_eq(&self, other: &Self) -> bool {
-        // On a 64-bit machine this is two XORs and an OR, and then one comparison.
         let difference = u128::from_ne_bytes(self.0) ^ u128::from_ne_bytes(other.0);
-        let mut any = difference as u64 | (difference >> 64) as u64;
+        // In words of the machine, two on one of 64 bits.
+        let mut any = 0;
+        for shift in (0..u128::BITS).step_by(usize::BITS as usize) {
+            any |= (difference >> shift) as usize;
+        }
         // SAFETY: It does nothing. But the compiler does not know that, and so cannot leave at the
         // first difference: this is C's `OPTIMIZER_HIDE_VAR()`.
         unsafe {

@@ -20,6 +20,11 @@ pub(crate) const PROBE: u32 = 1 << 18;
 /// All bits that mean something.
 const ALL: u32 = INDEX_MASK | GET | SET | PROBE;
 
+/// The feature index in the flags of a request.
+pub(crate) const fn index(flags: u32) -> u32 {
+    flags & INDEX_MASK
+}
+
 /// The operations that a feature offers.
 #[derive(Clone, Copy)]
 pub(crate) struct Operations {
@@ -67,16 +72,6 @@ impl Request {
             return Err(EINVAL);
         }
         Ok(Self(flags))
-    }
-
-    /// The feature index.
-    pub(crate) const fn index(self) -> u32 {
-        self.0 & INDEX_MASK
-    }
-
-    /// The flags as they came.
-    pub(crate) const fn flags(self) -> u32 {
-        self.0
     }
 
     /// Checks the request against a feature that offers `offered` and has `needed` bytes of data,

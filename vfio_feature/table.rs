@@ -33,18 +33,18 @@ use kernel::{
 /// INDEX => set: Data = set_data;                      // fn(&Device, &Data) -> Result
 /// INDEX => get_set: Data = get_data, set_data;
 /// INDEX => set: Data = set_data where has_it;         // fn(&Device) -> bool, on any line
-/// INDEX => core;                                      // Device::core_ioctl_feature()
 /// ```
+///
+/// All else is handed to the device's `core_ioctl_feature()` as it came.
 ///
 /// `Data` must be `AsBytes` to be got, and `FromBytes` to be set. What may not cross
 /// to user space does not compile, and neither does an index that is there twice.
 ///
 /// # Errors
 ///
-/// The function made answers, and the first one that applies decides:
+/// If the device has a feature of the table, the first one that applies decides:
 ///
 /// - `EINVAL` if the flags make no sense, see [`Request::new`].
-/// - `ENOTTY` if the device does not have the feature.
 /// - `EINVAL` if the feature does not offer the operation, or there is too little data, see
 ///   [`Request::check`].
 /// - `EFAULT` if the data cannot be read, or written.
@@ -53,7 +53,7 @@ macro_rules! feature_table {
     (
         $(#[$attr:meta])*
         $vis:vis fn $name:ident($dev:ident: &$device:ty);
-        $($index:path => $how:ident $(: $data:ty = $first:path $(, $second:path)?)?
+        $($index:path => $how:ident: $data:ty = $first:path $(, $second:path)?
             $(where $supported:path)?;)*
     ) => {
         $(#[$attr])*
@@ -69,29 +69,22 @@ macro_rules! feature_table {
                 );
             }
 
-            let request = match $crate::vfio_feature::request::Request::new(flags) {
-                Ok(request) => request,
-                Err(e) => return Err(e).into(),
-            };
-            match request.index() {
+            match $crate::vfio_feature::request::index(flags) {
                 $($index $(if $supported($dev))? => feature_table!(
-                    @$how request, arg, $dev $(, $data, $first $(, $second)?)?
+                    @$how flags, arg, $dev, $data, $first $(, $second)?
                 ),)*
-                _ => Err(ENOTTY).into(),
+                _ => $dev.core_ioctl_feature(flags, arg),
             }
         }
     };
-    (@get $request:ident, $arg:ident, $dev:ident, $data:ty, $get:path) => {
-        $crate::vfio_feature::table::get::<_, $data>($request, $arg, $dev, $get).into()
+    (@get $flags:ident, $arg:ident, $dev:ident, $data:ty, $get:path) => {
+        $crate::vfio_feature::table::get::<_, $data>($flags, $arg, $dev, $get).into()
     };
-    (@set $request:ident, $arg:ident, $dev:ident, $data:ty, $set:path) => {
-        $crate::vfio_feature::table::set::<_, $data>($request, $arg, $dev, $set).into()
+    (@set $flags:ident, $arg:ident, $dev:ident, $data:ty, $set:path) => {
+        $crate::vfio_feature::table::set::<_, $data>($flags, $arg, $dev, $set).into()
     };
-    (@get_set $request:ident, $arg:ident, $dev:ident, $data:ty, $get:path, $set:path) => {
-        $crate::vfio_feature::table::get_set::<_, $data>($request, $arg, $dev, $get, $set).into()
-    };
-    (@core $request:ident, $arg:ident, $dev:ident) => {
-        $dev.core_ioctl_feature($request.flags(), $arg)
+    (@get_set $flags:ident, $arg:ident, $dev:ident, $data:ty, $get:path, $set:path) => {
+        $crate::vfio_feature::table::get_set::<_, $data>($flags, $arg, $dev, $get, $set).into()
     };
 }
 
@@ -121,7 +114,7 @@ pub(super) const fn are_distinct(numbers: &[u32]) -> bool {
 )]
 #[inline(always)]
 pub(super) fn get<D, T: AsBytes>(
-    request: Request,
+    flags: u32,
     arg: FeatureArg,
     dev: &D,
     get: impl FnOnce(&D) -> Result<T>,
@@ -130,7 +123,7 @@ pub(super) fn get<D, T: AsBytes>(
         get: true,
         set: false,
     };
-    match request.check(offered, size_of::<T>(), arg.size())? {
+    match Request::new(flags)?.check(offered, size_of::<T>(), arg.size())? {
         Action::Probe => Ok(()),
         Action::Get => arg.write(&get(dev)?),
         // Not offered.
@@ -141,7 +134,7 @@ pub(super) fn get<D, T: AsBytes>(
 /// A feature that can be set.
 #[inline(always)]
 pub(super) fn set<D, T: FromBytes>(
-    request: Request,
+    flags: u32,
     arg: FeatureArg,
     dev: &D,
     set: impl FnOnce(&D, &T) -> Result,
@@ -150,7 +143,7 @@ pub(super) fn set<D, T: FromBytes>(
         get: false,
         set: true,
     };
-    match request.check(offered, size_of::<T>(), arg.size())? {
+    match Request::new(flags)?.check(offered, size_of::<T>(), arg.size())? {
         Action::Probe => Ok(()),
         Action::Set => read_and_set(dev, arg.place_of()?, set),
         // Not offered.
@@ -165,7 +158,7 @@ pub(super) fn set<D, T: FromBytes>(
 )]
 #[inline(always)]
 pub(super) fn get_set<D, T: AsBytes + FromBytes>(
-    request: Request,
+    flags: u32,
     arg: FeatureArg,
     dev: &D,
     get: impl FnOnce(&D) -> Result<T>,
@@ -175,7 +168,7 @@ pub(super) fn get_set<D, T: AsBytes + FromBytes>(
         get: true,
         set: true,
     };
-    match request.check(offered, size_of::<T>(), arg.size())? {
+    match Request::new(flags)?.check(offered, size_of::<T>(), arg.size())? {
         Action::Probe => Ok(()),
         Action::Get => arg.write(&get(dev)?),
         Action::Set => read_and_set(dev, arg.place_of()?, set),

@@ -22,6 +22,8 @@ mod id_tests;
 #[cfg(test)]
 mod interleaving_tests;
 #[cfg(test)]
+mod name_tests;
+#[cfg(test)]
 mod request_tests;
 #[cfg(test)]
 mod state_tests;

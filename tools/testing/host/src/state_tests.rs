@@ -3,7 +3,7 @@
 //! The token's state machine: every row of the contract, and every sequence of a few steps against
 //! a second, simpler model.
 
-use crate::state::{Generation, State};
+use crate::state::{Generation, Opener, PfUse, State};
 use crate::state_with;
 use crate::vfio::Uuid;
 use kernel::prelude::*;
@@ -29,6 +29,17 @@ fn yes(_: Option<&Uuid>) -> Result {
 fn no(_: Option<&Uuid>) -> Result {
     Err(EACCES)
 }
+
+/// Opens the PF, which is closed, at once.
+fn open_pf(state: &mut State, given: Option<&Uuid>) -> Result {
+    state.match_pf(ME, given, PfUse::Closed, yes)?;
+    state.open_pf(ME, yes)?;
+    state.end_opening(false, yes);
+    Ok(())
+}
+
+const ME: Opener = Opener(7);
+const OTHER: Opener = Opener(8);
 
 #[test]
 fn set_needs_sriov() {
@@ -78,13 +89,27 @@ fn changes_are_offered_before_they_are_made() {
     state.set(true, &uuid(2), keep).unwrap();
     // What is set already is no change, and a keeper with open VFs would take it.
     state.set(true, &uuid(2), keep).unwrap();
-    state.open_pf(Some(&uuid(3)), false, keep).unwrap();
-    state.open_pf(None, false, keep).unwrap();
-    let all = [Some(bytes(&uuid(2))), None, Some(bytes(&uuid(3))), None];
-    assert_eq!(*offers.borrow(), all);
+    assert_eq!(*offers.borrow(), [Some(bytes(&uuid(2))), None]);
+    offers.borrow_mut().clear();
+
+    // Whether a PF may be opened is asked without a token; only the opening offers it.
+    state
+        .match_pf(ME, Some(&uuid(3)), PfUse::Closed, keep)
+        .unwrap();
+    assert_eq!(*offers.borrow(), [None]);
+    assert_eq!(bytes(state.token()), bytes(&uuid(2)));
+    state.open_pf(ME, keep).unwrap();
+    assert_eq!(*offers.borrow(), [None, Some(bytes(&uuid(3)))]);
     assert_eq!(bytes(state.token()), bytes(&uuid(3)));
 
-    assert_eq!(state.open_pf(Some(&uuid(4)), false, no), Err(EACCES));
+    assert_eq!(
+        state.match_pf(ME, Some(&uuid(4)), PfUse::Closed, no),
+        Err(EACCES)
+    );
+    state
+        .match_pf(ME, Some(&uuid(4)), PfUse::Closed, yes)
+        .unwrap();
+    assert_eq!(state.open_pf(ME, no), Err(EACCES));
     assert_eq!(bytes(state.token()), bytes(&uuid(3)));
 }
 
@@ -127,51 +152,177 @@ fn claim_needs_the_generation_that_matched() {
 #[test]
 fn pf_opens_freely_without_open_vfs_and_brings_its_token() {
     let mut state = state_with(uuid(1));
-    assert_eq!(state.open_pf(None, false, yes), Ok(()));
+    assert_eq!(open_pf(&mut state, None), Ok(()));
     assert!(state.match_vf(Some(&uuid(1))).is_ok());
-    assert_eq!(state.open_pf(Some(&uuid(2)), false, yes), Ok(()));
+    assert_eq!(open_pf(&mut state, Some(&uuid(2))), Ok(()));
     assert!(state.match_vf(Some(&uuid(2))).is_ok());
 }
 
 #[test]
 fn pf_needs_the_token_with_an_open_vf() {
-    let mut state = state_with(uuid(1));
-    let seen = state.match_vf(Some(&uuid(1))).unwrap();
-    state.claim(seen).unwrap();
-    assert_eq!(state.open_pf(None, false, yes), Err(EACCES));
-    assert_eq!(state.open_pf(Some(&uuid(2)), false, yes), Err(EACCES));
-    assert_eq!(state.open_pf(Some(&uuid(1)), false, yes), Ok(()));
-    assert!(state.match_vf(Some(&uuid(1))).is_ok());
+    for pf in [PfUse::Closed, PfUse::Again, PfUse::Taken] {
+        let mut state = state_with(uuid(1));
+        let seen = state.match_vf(Some(&uuid(1))).unwrap();
+        state.claim(seen).unwrap();
+        assert_eq!(state.match_pf(ME, None, pf, yes), Err(EACCES));
+        assert_eq!(state.match_pf(ME, Some(&uuid(2)), pf, yes), Err(EACCES));
+        assert_eq!(state.match_pf(ME, Some(&uuid(1)), pf, yes), Ok(()));
+        assert!(state.match_vf(Some(&uuid(1))).is_ok());
+    }
 }
 
 #[test]
-fn an_opening_of_the_pf_that_will_fail_changes_nothing() {
+fn a_presented_token_waits_for_the_opening() {
+    let mut state = state_with(uuid(1));
+    let match_it = |state: &mut State, who, token: Option<&Uuid>| {
+        state.match_pf(who, token, PfUse::Closed, yes).unwrap()
+    };
+    // It comes to nothing if nobody opens the PF.
+    match_it(&mut state, ME, Some(&uuid(2)));
+    assert!(state.will_change(ME));
+    assert_eq!(bytes(state.token()), bytes(&uuid(1)));
+    // The next one who opens it does not do so with the token of somebody else.
+    match_it(&mut state, ME, None);
+    assert_eq!(state.open_pf(ME, yes), Ok(()));
+    assert_eq!(bytes(state.token()), bytes(&uuid(1)));
+    match_it(&mut state, OTHER, Some(&uuid(2)));
+    assert!(!state.will_change(ME));
+    assert_eq!(state.open_pf(ME, yes), Ok(()));
+    assert_eq!(bytes(state.token()), bytes(&uuid(1)));
+    // Nor does the one who presented it, later and without.
+    assert_eq!(state.open_pf(OTHER, yes), Ok(()));
+    assert_eq!(bytes(state.token()), bytes(&uuid(1)));
+}
+
+#[test]
+fn a_vf_that_opens_first_keeps_the_pf_closed() {
+    for (given, answer) in [
+        (None, Err(EACCES)),
+        (Some(1), Ok(())),
+        (Some(2), Err(EACCES)),
+    ] {
+        let mut state = state_with(uuid(1));
+        let given = given.map(uuid);
+        state
+            .match_pf(ME, given.as_ref(), PfUse::Closed, yes)
+            .unwrap();
+        let seen = state.match_vf(Some(&uuid(1))).unwrap();
+        state.claim(seen).unwrap();
+        assert_eq!(state.open_pf(ME, yes), answer);
+        assert_eq!(bytes(state.token()), bytes(&uuid(1)));
+    }
+}
+
+#[test]
+fn a_pf_that_is_open_keeps_its_token() {
+    let mut state = state_with(uuid(1));
+    // Its user opens it again: the driver would not be told.
+    let again =
+        |state: &mut State, token: Option<&Uuid>| state.match_pf(ME, token, PfUse::Again, yes);
+    assert_eq!(again(&mut state, Some(&uuid(2))), Err(EACCES));
+    assert_eq!(again(&mut state, Some(&uuid(1))), Ok(()));
+    assert_eq!(again(&mut state, None), Ok(()));
+    // Somebody else will be refused by the core.
+    for token in [None, Some(1), Some(2)] {
+        let token = token.map(uuid);
+        assert_eq!(
+            state.match_pf(ME, token.as_ref(), PfUse::Taken, yes),
+            Ok(())
+        );
+        assert!(!state.will_change(ME));
+    }
+    assert_eq!(bytes(state.token()), bytes(&uuid(1)));
+}
+
+/// The state after the PF was opened with the token 2 in the place of 1, as far as the driver knows.
+fn opened_with_another() -> State {
+    let mut state = state_with(uuid(1));
+    state
+        .match_pf(ME, Some(&uuid(2)), PfUse::Closed, yes)
+        .unwrap();
+    state.open_pf(ME, yes).unwrap();
+    state
+}
+
+#[test]
+fn an_opening_that_fails_after_all_gives_the_token_back() {
     let offers = RefCell::new(Vec::new());
     let keep = |token: Option<&Uuid>| {
         offers.borrow_mut().push(token.map(bytes));
         Ok(())
     };
-    let mut state = state_with(uuid(1));
-    let seen = state.match_vf(Some(&uuid(1))).unwrap();
-    assert_eq!(state.open_pf(Some(&uuid(2)), true, keep), Ok(()));
-    assert_eq!(state.open_pf(Some(&uuid(1)), true, keep), Ok(()));
-    assert_eq!(state.open_pf(None, true, keep), Ok(()));
+    let mut state = opened_with_another();
+    let seen = state.match_vf(Some(&uuid(2))).unwrap();
+    state.end_opening(true, keep);
     assert_eq!(bytes(state.token()), bytes(&uuid(1)));
-    assert_eq!(*offers.borrow(), [None, Some(bytes(&uuid(1))), None]);
-    // It is refused as it would be otherwise.
-    assert_eq!(state.open_pf(Some(&uuid(2)), true, no), Err(EACCES));
+    assert_eq!(*offers.borrow(), [Some(bytes(&uuid(1)))]);
+    assert_eq!(state.claim(seen), Err(EACCES));
+
+    // There is nothing to give back a second time.
+    state.end_opening(true, no);
+    assert_eq!(bytes(state.token()), bytes(&uuid(1)));
+}
+
+#[test]
+fn the_token_is_not_given_back_where_it_is_in_use() {
+    // The opening has not failed.
+    let mut state = opened_with_another();
+    state.end_opening(false, yes);
+    state.end_opening(true, yes);
+    assert_eq!(bytes(state.token()), bytes(&uuid(2)));
+    // A VF is open with it, under this driver or another one.
+    let mut state = opened_with_another();
+    let seen = state.match_vf(Some(&uuid(2))).unwrap();
     state.claim(seen).unwrap();
-    assert_eq!(state.open_pf(Some(&uuid(2)), true, yes), Err(EACCES));
+    state.end_opening(true, yes);
+    assert_eq!(bytes(state.token()), bytes(&uuid(2)));
+    let mut state = opened_with_another();
+    state.end_opening(true, no);
+    assert_eq!(bytes(state.token()), bytes(&uuid(2)));
+    // Another one has been set.
+    let mut state = opened_with_another();
+    state.set(true, &uuid(3), yes).unwrap();
+    state.end_opening(true, yes);
+    assert_eq!(bytes(state.token()), bytes(&uuid(3)));
+}
+
+#[test]
+fn own_vfs_are_all_or_not() {
+    let mut state = state_with(uuid(1));
+    assert!(state.owns_all_vfs());
+    state.set_vfs(None);
+    assert!(!state.owns_all_vfs());
+    state.add_own_vf();
+    assert!(!state.owns_all_vfs());
+    state.set_vfs(Some(2));
+    assert!(!state.owns_all_vfs());
+    state.add_own_vf();
+    assert!(state.owns_all_vfs());
+    state.remove_own_vf();
+    assert!(!state.owns_all_vfs());
 }
 
 #[test]
 fn a_retired_token_is_gone() {
     let mut state = state_with(uuid(1));
+    let seen = state.match_vf(Some(&uuid(1))).unwrap();
+    let nil = Uuid::nil();
+    state
+        .match_pf(ME, Some(&uuid(2)), PfUse::Closed, yes)
+        .unwrap();
     state.retire();
     assert_eq!(bytes(state.token()), [0; 16]);
     assert_eq!(state.set(true, &uuid(2), yes), Err(ENODEV));
-    assert_eq!(state.open_pf(None, false, yes), Err(ENODEV));
-    assert_eq!(state.open_pf(Some(&uuid(2)), false, yes), Err(ENODEV));
+    assert_eq!(state.open_pf(ME, yes), Err(ENODEV));
+    for pf in [PfUse::Closed, PfUse::Again, PfUse::Taken] {
+        for given in [None, Some(&uuid(2)), Some(&nil)] {
+            assert_eq!(state.match_pf(ME, given, pf, yes), Err(ENODEV));
+        }
+    }
+    // The nil UUID, which is what is left in its place, opens nothing.
+    assert_eq!(state.match_vf(Some(&nil)), Err(ENODEV));
+    assert_eq!(state.claim(seen), Err(ENODEV));
+    state.end_opening(true, yes);
     assert_eq!(bytes(state.token()), [0; 16]);
 }
 
@@ -259,7 +410,7 @@ fn walk(steps: impl IntoIterator<Item = Step>) {
     for step in steps {
         let answer = match step {
             Step::Set(token, sriov) => state.set(sriov, &uuid(token), yes),
-            Step::OpenPf(token) => state.open_pf(token.map(uuid).as_ref(), false, yes),
+            Step::OpenPf(token) => open_pf(&mut state, token.map(uuid).as_ref()),
             Step::Match(token) => state
                 .match_vf(token.map(uuid).as_ref())
                 .map(|generation| matched.set(generation)),

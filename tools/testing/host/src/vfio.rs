@@ -5,8 +5,12 @@
 #[path = "../../../../vfio/id.rs"]
 mod id;
 
+#[path = "../../../../vfio/name.rs"]
+mod name;
+
 #[path = "../../../../vfio/uuid.rs"]
 mod uuid;
 
 pub(crate) use self::id::Id;
+pub(crate) use self::name::{Name, UUID_TEXT_LEN};
 pub(crate) use self::uuid::Uuid;

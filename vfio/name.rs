@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The names by which devices are opened through their group.
+//!
+//! Depends on `core` alone, so that it compiles on the host too.
+
+use core::ops::Range;
+
+/// The length of a UUID as text, in bytes.
+pub(crate) const UUID_TEXT_LEN: usize = 36;
+
+/// What a name in `VFIO_GROUP_GET_DEVICE_FD` says about one device.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Name {
+    /// It is the name of another device.
+    Other,
+    /// It is the device's, and nothing more.
+    Bare,
+    /// It is the device's, and has [`UUID_TEXT_LEN`] bytes at this place that should be a token.
+    WithToken(Range<usize>),
+    /// It is the device's, and what follows makes no sense.
+    Malformed,
+}
+
+impl Name {
+    /// Reads `ADDRESS[ vf_token=UUID]`, with any number of blanks after the address and after the
+    /// UUID, as `vfio_pci_core_match()` does.
+    pub(crate) fn parse(name: &[u8], address: &[u8]) -> Self {
+        let Some(mut rest) = name.strip_prefix(address) else {
+            return Self::Other;
+        };
+        if !matches!(rest.first(), None | Some(b' ')) {
+            return Self::Other;
+        }
+
+        let mut token = None;
+        loop {
+            while let [b' ', others @ ..] = rest {
+                rest = others;
+            }
+            if rest.is_empty() {
+                break;
+            }
+            // An option that is unknown, or is there twice.
+            let (None, Some(text)) = (&token, rest.strip_prefix(b"vf_token=")) else {
+                return Self::Malformed;
+            };
+            let Some((_, after)) = text.split_at_checked(UUID_TEXT_LEN) else {
+                return Self::Malformed;
+            };
+            let begin = name.len().saturating_sub(text.len());
+            token = Some(begin..name.len().saturating_sub(after.len()));
+            rest = after;
+        }
+        token.map_or(Self::Bare, Self::WithToken)
+    }
+}
