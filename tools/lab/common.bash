@@ -113,15 +113,23 @@ make_state() {
 	: >>"$state/lab"
 }
 
-# Many may run guests at a time (shared), one may change the laboratory (exclusive).
+# Many may run guests at a time (shared), one may change the laboratory (exclusive). Whoever comes waits
+# in the door, the lock of the folder itself, and holds it until it is in: so one that wants to be alone
+# is not overtaken by ever more guests.
 lock() {
-	local how=$1
-	exec 9>>"$state/lab"
-	if ! flock --nonblock "--$how" 9; then
-		say "waiting for another lab that uses $state"
-		setpriv --pdeathsig KILL flock "--$how" 9 & # in the background: see `start`
-		wait $!
-	fi
+	local how=$1 told=
+	exec 8<"$state" 9>>"$state/lab"
+	await exclusive 8
+	await "$how" 9
+	exec 8<&-
 	# 'lab clean' may have removed the folder in the meantime.
 	[[ $state/lab -ef /dev/fd/9 ]] || { make_state; lock "$how"; }
+}
+
+await() {
+	flock --nonblock "--$1" "$2" && return
+	[[ $told ]] || say "waiting for another lab that uses $state"
+	told=yes
+	setpriv --pdeathsig KILL flock "--$1" "$2" & # in the background: see `start`
+	wait $!
 }
