@@ -9,6 +9,10 @@ KDIR ?= /lib/modules/$(shell uname -r)/build
 MO ?= $(CURDIR)/build
 # The kernel's own compiler, unless told otherwise.
 LLVM ?= $(shell grep -qs '^CONFIG_CC_IS_CLANG=y' $(KDIR)/.config && echo 1)
+# A distribution's headers come without the key to sign with, and without what kbuild wants for depmod.
+sign = $(if $(wildcard $(KDIR)/certs/signing_key.*),,CONFIG_MODULE_SIG_ALL=)
+depmod = $(if $(wildcard $(KDIR)/System.map),,depmod $(if $(INSTALL_MOD_PATH),-b '$(INSTALL_MOD_PATH)') \
+	'$(shell cat '$(KDIR)/include/config/kernel.release')')
 
 .PHONY: help demo check check-clients check-debug check-host bench modules modules_install \
 	install-tree remove-tree clean
@@ -54,9 +58,12 @@ modules modules_install:
 		echo "make: '$(KDIR)' is not a kernel's build folder: set KDIR to one that has CONFIG_RUST=y" >&2; exit 1; }
 	@test '$@' = modules_install || grep -qs '^CONFIG_RUST=y' '$(KDIR)/.config' || { \
 		echo "make: the kernel in '$(KDIR)' was configured without CONFIG_RUST=y, which this driver needs" >&2; exit 1; }
+	@test '$@' = modules_install || test -e '$(KDIR)/rust/libkernel.rmeta' || { \
+		echo "make: '$(KDIR)' has no Rust metadata (rust/libkernel.rmeta): make it with 'packaging/prepare-kernel RELEASE FOLDER', then set KDIR=FOLDER" >&2; exit 1; }
 	@mkdir -p '$(MO)'
 	+$(MAKE) -C '$(KDIR)' M='$(CURDIR)' MO='$(abspath $(MO))' $(if $(LLVM),LLVM=$(LLVM)) \
-		CONFIG_VFIO_PCI_RUST=m $@
+		CONFIG_VFIO_PCI_RUST=m $(sign) $@
+	@$(if $(filter modules_install,$@),$(depmod))
 
 install-tree remove-tree:
 	@test -n '$(KSRC)' || { echo 'make: say which kernel tree: make $@ KSRC=TREE' >&2; exit 2; }
