@@ -67,7 +67,12 @@ fragments() {
 	[[ $1 == test ]] || echo "$here/$1.config"
 }
 
-wanted_root() { grep -v '^#' "$here/packages" | checksum; }
+# packages FILE..., backported_packages FILE...: what the lists of packages name.
+packages() { (cd "$here" && sed '/^#/d; /:/d' "$@" | xargs); }
+
+backported_packages() { (cd "$here" && sed -n 's/^backports://p' "$@" | xargs); }
+
+wanted_root() { { packages packages-stock packages; backported_packages packages-stock packages; } | checksum; }
 
 wanted_kernel() {
 	local files
@@ -97,8 +102,8 @@ check_host() {
 check_space() {
 	local free
 	free=$(df --output=avail --block-size=1G "$state" | tail -n 1)
-	((free >= 8)) ||
-		die "$state has ${free// /} GB free and needs 8: free some, or set VFIO_LAB_DIR to another place"
+	((free >= $1)) ||
+		die "$state has ${free// /} GB free and needs $1: free some, or set VFIO_LAB_DIR to another place"
 }
 
 host_is_ready() { command -v mmdebstrap >/dev/null; }
@@ -124,12 +129,13 @@ make_base() {
 	mv "$root.part" "$root"
 }
 
+# A root that was not finished is made anew, so nothing has to be on the disk at once.
+readonly install="apt-get install -y --no-install-recommends -o Dpkg::Options::=--force-unsafe-io"
+
 install_packages() {
-	local plain backported
-	plain=$(sed '/^#/d; /:/d' "$here/packages" | xargs)
-	backported=$(sed -n 's/^backports://p' "$here/packages" | xargs)
-	run_apt "compilers, QEMU, virtme-ng" root "apt-get install -y --no-install-recommends $plain
-		apt-get install -y --no-install-recommends -t $suite-backports $backported"
+	run_apt "compilers, QEMU, virtme-ng" root "
+		$install $(packages packages-stock packages)
+		$install -t $suite-backports $(backported_packages packages-stock packages)"
 	# Whom this machine trusts, for cargo: it may be behind a proxy with a certificate of its own.
 	if [[ -f /etc/ssl/certs/ca-certificates.crt ]]; then
 		cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
@@ -151,9 +157,10 @@ make_source() {
 	: >"$state/log/source.log"
 	rm -rf "$state/linux" "$state/linux.part"
 	mkdir "$state/linux.part"
-	run_apt "kernel source" source "apt-get install -y --no-install-recommends -t $suite-backports $source_package
-		tar -xf /usr/src/$source_package.tar.xz -C '$state/linux.part' --strip-components=1
-		rm /usr/src/$source_package.tar.xz" --rw "$state/linux.part"
+	run_apt "kernel source" source "
+		$install $source_package
+		[ -e /usr/src/$source_package.tar.xz ] || $install --reinstall $source_package
+		tar -xf /usr/src/$source_package.tar.xz -C '$state/linux.part' --strip-components=1" --rw "$state/linux.part"
 	mv "$state/linux.part" "$state/linux"
 	set_stamp source "$(dpkg-query --admindir="$root/var/lib/dpkg" -Wf '${Version}' "$source_package")"
 }
@@ -208,7 +215,7 @@ make_kernel() {
 # the lock shared and everything fresh; another clone may have got in between, hence the loop.
 up() {
 	check_host
-	if [[ $1 != root && ${KSRC-} ]]; then check_source; fi
+	if [[ $1 != root && ${KSRC-} ]] && ! is_stock "$1"; then check_source; fi
 	make_state
 	for _ in 1 2 3; do
 		lock shared
@@ -223,12 +230,19 @@ make_parts() {
 	local name=$1 part plan=()
 	host_is_ready || [[ -d $root ]] || plan+=(make_host)
 	[[ -d $root ]] || plan+=(make_base)
-	root_is_fresh || plan+=(install_packages)
-	if [[ $name != root ]]; then
-		source_is_fresh || plan+=(make_source)
-		kernel_is_fresh "$name" || plan+=("make_kernel $name")
+	if is_stock "$name"; then
+		stock_packages_are_fresh "$name" || plan+=("install_stock_packages $name")
+		crates_are_fresh "$name" || plan+=("make_crates $name")
+		plan+=("make_stock $name")
+		[[ -d $root ]] || check_space 4
+	else
+		root_is_fresh || plan+=(install_packages)
+		if [[ $name != root ]]; then
+			source_is_fresh || plan+=(make_source)
+			kernel_is_fresh "$name" || plan+=("make_kernel $name")
+		fi
+		[[ -f $(bzimage test) ]] || check_space 8
 	fi
-	[[ -f $(bzimage test) ]] || check_space
 	step=0
 	steps=${#plan[@]}
 	for part in "${plan[@]}"; do
@@ -238,8 +252,13 @@ make_parts() {
 }
 
 is_up() {
+	if is_stock "$1"; then stock_is_fresh "$1"; return; fi
 	root_is_fresh || return
 	[[ $1 == root ]] || { source_is_fresh && kernel_is_fresh "$1"; }
 }
 
-bzimage() { echo "$state/build/$1/arch/x86/boot/bzImage"; }
+bzimage() { if is_stock "$1"; then stock_image "$1"; else echo "$state/build/$1/arch/x86/boot/bzImage"; fi; }
+
+release_of() {
+	if is_stock "$1"; then stock_release "$1"; else cat "$state/build/$1/include/config/kernel.release" 2>/dev/null || :; fi
+}
