@@ -36,7 +36,7 @@ help:
 	@echo '  make clean                    remove build/'
 
 demo:
-	$(lab) run -- $(CURDIR)/tools/lab/demo.py
+	$(lab) run --kernel stock --cpus 1 --memory 1G -- $(CURDIR)/tools/lab/demo.py
 
 check:
 	tools/testing/check

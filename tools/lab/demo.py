@@ -20,6 +20,10 @@ PCI = "/sys/bus/pci"
 DRIVER = "vfio-pci-rust"
 
 # From linux/vfio.h: ioctls are _IO(';', 100 + n).
+VFIO_SET_IOMMU = 0x3B66
+VFIO_GROUP_SET_CONTAINER = 0x3B68
+VFIO_GROUP_GET_DEVICE_FD = 0x3B6A
+VFIO_TYPE1v2_IOMMU = 3
 VFIO_DEVICE_GET_REGION_INFO = 0x3B6C
 VFIO_DEVICE_FEATURE = 0x3B75
 VFIO_DEVICE_BIND_IOMMUFD = 0x3B76
@@ -35,6 +39,13 @@ MEANING = {
     "EBUSY": "a VF is open",
     "ENODEV": "there are no VFs",
 }
+
+OWN_MACHINE = """
+On a machine of your own with Debian 13 and that kernel (trixie-backports), as root:
+   make deb
+   apt install ./build/deb/vfio-pci-rust-dkms_*.deb
+   modprobe vfio_pci_rust enable_sriov=1
+"""
 
 unexpected = 0
 step_number = 0
@@ -84,21 +95,41 @@ def expect(action, wanted, call):
 
 
 class Device:
-    """A VFIO device opened through its character device and an iommufd."""
+    """An open VFIO device: by its character device where the kernel has those, else by its group."""
+
+    has_cdevs = False
 
     def __init__(self, address, token=None):
+        with contextlib.ExitStack() as self.stack:
+            self.fd = (self.open_cdev if self.has_cdevs else self.open_group)(address, token)
+            self.stack = self.stack.pop_all()
+
+    def open_file(self, path):
+        fd = os.open(path, os.O_RDWR)
+        self.stack.callback(os.close, fd)
+        return fd
+
+    def open_cdev(self, address, token):
         name = os.path.basename(glob.glob(f"{PCI}/devices/{address}/vfio-dev/vfio*")[0])
-        with contextlib.ExitStack() as stack:
-            self.iommufd = os.open("/dev/iommu", os.O_RDWR)
-            stack.callback(os.close, self.iommufd)
-            self.fd = os.open(f"/dev/vfio/devices/{name}", os.O_RDWR)
-            stack.callback(os.close, self.fd)
-            secret = bytearray(token.bytes if token else bytes(16))
-            pointer = address_of(secret) if token else 0
-            flags = VFIO_DEVICE_BIND_FLAG_TOKEN if token else 0
-            bind = struct.pack("=IIiIQ", 24, flags, self.iommufd, 0, pointer)
-            fcntl.ioctl(self.fd, VFIO_DEVICE_BIND_IOMMUFD, bytearray(bind))
-            self.stack = stack.pop_all()
+        iommufd = self.open_file("/dev/iommu")
+        fd = self.open_file(f"/dev/vfio/devices/{name}")
+        secret = bytearray(token.bytes if token else bytes(16))
+        pointer = address_of(secret) if token else 0
+        flags = VFIO_DEVICE_BIND_FLAG_TOKEN if token else 0
+        bind = struct.pack("=IIiIQ", 24, flags, iommufd, 0, pointer)
+        fcntl.ioctl(fd, VFIO_DEVICE_BIND_IOMMUFD, bytearray(bind))
+        return fd
+
+    def open_group(self, address, token):
+        container = self.open_file("/dev/vfio/vfio")
+        number = os.path.basename(os.readlink(f"{PCI}/devices/{address}/iommu_group"))
+        group = self.open_file(f"/dev/vfio/{number}")
+        fcntl.ioctl(group, VFIO_GROUP_SET_CONTAINER, struct.pack("=i", container))
+        fcntl.ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU)
+        name = f"{address} vf_token={token}" if token else address
+        fd = fcntl.ioctl(group, VFIO_GROUP_GET_DEVICE_FD, bytearray(name.encode() + b"\0"))
+        self.stack.callback(os.close, fd)
+        return fd
 
     def close(self):
         self.stack.close()
@@ -140,7 +171,8 @@ def find_pf():
 
 def main():
     subprocess.run(["modprobe", "vfio_pci_rust"], check=True)
-    subprocess.run(["modprobe", "-q", "iommufd"], check=False)
+    subprocess.run(["modprobe", "-q", "-a", "vfio_iommu_type1", "iommufd"], check=False)
+    Device.has_cdevs = os.path.exists("/dev/iommu")
     write("/sys/module/vfio_pci_rust/parameters/enable_sriov", "1")
     pf = find_pf()
     sysfs = f"{PCI}/devices/{pf}"
@@ -191,6 +223,9 @@ def main():
         print(f"\n{unexpected} answers were not the expected ones.")
         sys.exit(1)
     print("\nEvery answer was the expected one.")
+    way = "character device and iommufd" if Device.has_cdevs else "group and container"
+    print(f"Shown on Linux {os.uname().release}, with every device opened by its {way}.")
+    print(OWN_MACHINE, end="")
 
 
 if __name__ == "__main__":
