@@ -15,7 +15,7 @@ use loom::{
     thread,
 };
 
-fn uuid(number: u8) -> Uuid {
+pub(crate) fn uuid(number: u8) -> Uuid {
     // SAFETY: `Uuid` is a transparent wrapper of `[u8; 16]`.
     unsafe { std::mem::transmute([number; 16]) }
 }

@@ -18,6 +18,8 @@ mod vfio;
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
+mod foreign_tests;
+#[cfg(test)]
 mod id_tests;
 #[cfg(test)]
 mod interleaving_tests;

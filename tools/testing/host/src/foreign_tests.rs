@@ -1,0 +1,866 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! VFs that are under another VFIO driver than their PF, which is under this one.
+//!
+//! Their openers ask the core for the token, never this driver. A model of the locks that the core
+//! takes meanwhile (drivers/vfio of Linux 7.3), with the real state machine behind the token's lock,
+//! is walked through in every order of the actors' steps. It shows what a driver of the PF can
+//! promise for such VFs, depending on what it locks before it changes the token.
+//!
+//! A step is what happens between two moments at which another actor could see or do something.
+//! The token's lock and the core's `vf_token->lock` are not there: nobody waits with one of them
+//! held, so what is done under them is one step.
+
+use crate::interleaving_tests::uuid;
+use crate::state::{Generation, State};
+use crate::state_with;
+use crate::vfio::Uuid;
+use kernel::prelude::*;
+use stateright::{Checker, Model, Property};
+use std::cell::Cell;
+use std::collections::BTreeMap;
+
+/// The driver's token, in a form that can be hashed. Every step is one of the real state machine.
+#[derive(Clone, Debug, Hash, PartialEq, Eq)]
+struct Token {
+    value: u8,
+    generation: u64,
+    claims: u8,
+}
+
+impl Token {
+    fn with<R>(&mut self, step: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.thaw();
+        let result = step(&mut state);
+        *self = Self::freeze(state);
+        result
+    }
+
+    fn thaw(&self) -> State {
+        // Each value but the first is one that was set, the last one being the current one.
+        let values =
+            (1..self.generation).map(|from_last| self.value ^ ((from_last & 1) as u8) << 7);
+        let mut values: Vec<u8> = [self.value].into_iter().chain(values).collect();
+        let mut state = state_with(uuid(values.pop().unwrap()));
+        for value in values.into_iter().rev() {
+            state.set(true, &uuid(value), |_| Ok(())).unwrap();
+        }
+        let seen = Generation::from_raw(self.generation);
+        (0..self.claims).for_each(|_| state.claim(seen).unwrap());
+        state
+    }
+
+    fn freeze(mut state: State) -> Self {
+        let is = |value| Some((value, state.match_vf(Some(&uuid(value))).ok()?));
+        let (value, generation) = (0..=u8::MAX).find_map(is).unwrap();
+        let mut claims = 0;
+        while state.set(true, &uuid(value), |_| Ok(())) == Err(EBUSY) {
+            state.release();
+            claims += 1;
+        }
+        Self {
+            value,
+            generation: generation.to_raw(),
+            claims,
+        }
+    }
+}
+
+/// What the core knows of the PF's token.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
+struct Core {
+    token: u8,
+    users: u8,
+}
+
+impl Core {
+    /// vfio_pci_core_match_token_uuid() for the PF.
+    fn match_pf(&mut self, given: Option<u8>) -> Result {
+        match given {
+            Some(token) if self.users == 0 => self.token = token,
+            Some(token) if self.token == token => (),
+            _ if self.users == 0 => (),
+            _ => return Err(EACCES),
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
+enum Driver {
+    None,
+    Ours,
+    Foreign,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq)]
+struct Vf {
+    driver: Driver,
+    /// Whether its `vfio_device` is a child of the PCI device; and whether it is in its group.
+    is_child: bool,
+    is_in_group: bool,
+    /// `vfio_device.refcount`: the registration, and everybody who has a file.
+    refs: u8,
+    open_count: u8,
+    /// What its user presented, from the time on at which the core counts it.
+    known: Option<u8>,
+}
+
+impl Vf {
+    fn of(driver: Driver) -> Self {
+        let bound = driver != Driver::None;
+        Self {
+            driver,
+            is_child: bound,
+            is_in_group: bound,
+            refs: bound.into(),
+            open_count: 0,
+            known: None,
+        }
+    }
+}
+
+/// The locks with which somebody may wait.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, PartialOrd, Ord)]
+enum Mutex {
+    /// Of the PF: who changes the token beside foreign VFs.
+    Outer,
+    /// `device.mutex` of a VF.
+    Device(usize),
+    /// `vfio_group.device_lock` and `vfio_group.group_lock` of a VF.
+    GroupDevices(usize),
+    Group(usize),
+    /// `vfio_device_set.lock` of a VF and of the PF.
+    Set(usize),
+    PfSet,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum By {
+    Cdev,
+    Group,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Actor {
+    /// Opens a VF and closes it again.
+    Opener(usize, By, u8),
+    /// Starts to open a VF by cdev with a token in memory that never becomes readable.
+    Stuck(usize),
+    /// Sets the token.
+    Setter(u8),
+    /// Opens the PF with a token.
+    PfOpener(By, u8),
+    /// Binds a VF to the foreign driver, unbinds it, or one after the other.
+    Binder(usize),
+    Unbinder(usize),
+    Rebinder(usize),
+}
+use Actor::*;
+
+/// What the driver locks before it changes the token, if not all VFs are its own. Then the core says
+/// whether one of the others is open: opening one is done when its set is unlocked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Protocol {
+    /// Nothing.
+    Nothing,
+    /// The device sets of the VFs that it finds, one after the other. It waits for each.
+    Waiting,
+    /// The same, but it gives up if one of them is locked.
+    Trying,
+    /// And the VFs themselves, in the same way: before the device set, and after it.
+    DeviceFirst,
+    DeviceLast,
+}
+use Protocol::*;
+
+/// The steps of all actors. Those with a number are about that VF.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Lock(Mutex),
+    Unlock(Mutex),
+    /// What an opener does, in this order.
+    GetRegistration(usize),
+    Match(usize, u8),
+    Count(usize),
+    Claim(usize),
+    StartReset(usize),
+    EndReset(usize),
+    Finish(usize, u8),
+    Close(usize),
+    StartLastReset(usize),
+    Uncount,
+    PutRegistration(usize),
+    /// Reading the token never ends.
+    Never,
+    /// What a setter does: without locks if it needs none, or else VF by VF.
+    SetAtOnce(u8),
+    Find(usize),
+    LockFound(usize),
+    TryFound(usize),
+    TryDevice(usize),
+    Set(u8),
+    /// The same for somebody who opens the PF.
+    OpenPfAtOnce(u8),
+    OpenPf(u8),
+    /// What unbinding does.
+    LeaveGroup(usize),
+    DelChild(usize),
+    PutFirst(usize),
+    WaitForUsers(usize),
+    Unbound(usize),
+    /// What binding does.
+    Probe(usize),
+    AddChild(usize),
+    Registered(usize),
+}
+
+impl Actor {
+    fn program(self, protocol: Protocol, vfs: usize) -> Vec<Step> {
+        use Step::*;
+
+        match self {
+            Opener(vf, by, token) => {
+                let mut steps = match by {
+                    // The cdev is opened, and then bound: vfio_df_ioctl_bind_iommufd().
+                    By::Cdev => vec![GetRegistration(vf), Lock(Mutex::Set(vf)), Match(vf, token)],
+                    // vfio_device_get_from_name(), vfio_df_group_open().
+                    By::Group => vec![
+                        Lock(Mutex::GroupDevices(vf)),
+                        Match(vf, token),
+                        GetRegistration(vf),
+                        Unlock(Mutex::GroupDevices(vf)),
+                        Lock(Mutex::Group(vf)),
+                        Lock(Mutex::Set(vf)),
+                    ],
+                };
+                steps.extend([
+                    Count(vf),
+                    Claim(vf),
+                    StartReset(vf),
+                    EndReset(vf),
+                    Finish(vf, token),
+                    Unlock(Mutex::Set(vf)),
+                ]);
+                if let By::Group = by {
+                    steps.extend([Unlock(Mutex::Group(vf)), Lock(Mutex::Group(vf))]);
+                }
+                steps.extend([
+                    Lock(Mutex::Set(vf)),
+                    Close(vf),
+                    StartLastReset(vf),
+                    EndReset(vf),
+                    Uncount,
+                    Unlock(Mutex::Set(vf)),
+                    PutRegistration(vf),
+                ]);
+                steps
+            }
+            Stuck(vf) => vec![GetRegistration(vf), Lock(Mutex::Set(vf)), Never],
+            Setter(token) => change(protocol, vfs, SetAtOnce(token), Set(token)),
+            PfOpener(by, token) => {
+                let change = change(protocol, vfs, OpenPfAtOnce(token), OpenPf(token));
+                match by {
+                    By::Cdev => [Lock(Mutex::PfSet)].into_iter().chain(change).collect(),
+                    By::Group => change,
+                }
+            }
+            Binder(vf) => bind(vf),
+            Unbinder(vf) => unbind(vf),
+            Rebinder(vf) => unbind(vf).into_iter().chain(bind(vf)).collect(),
+        }
+    }
+}
+
+fn change(protocol: Protocol, vfs: usize, at_once: Step, at_last: Step) -> Vec<Step> {
+    use Step::*;
+
+    let mut steps = vec![];
+    if protocol > Nothing {
+        steps.extend([at_once, Lock(Mutex::Outer)]);
+        if protocol == Waiting {
+            steps.extend((0..vfs).map(Find));
+        }
+        for vf in 0..vfs {
+            match protocol {
+                Nothing => (),
+                Waiting => steps.push(LockFound(vf)),
+                Trying => steps.extend([Find(vf), TryFound(vf)]),
+                DeviceFirst => steps.extend([TryDevice(vf), Find(vf), TryFound(vf)]),
+                // The second time nothing new must be there.
+                DeviceLast => steps.extend([Find(vf), TryFound(vf), TryDevice(vf), Find(vf)]),
+            }
+        }
+    }
+    steps.push(at_last);
+    steps
+}
+
+/// __device_release_driver() with vfio_unregister_group_dev().
+fn unbind(vf: usize) -> Vec<Step> {
+    use Step::*;
+
+    vec![
+        Lock(Mutex::Device(vf)),
+        Lock(Mutex::GroupDevices(vf)),
+        LeaveGroup(vf),
+        Unlock(Mutex::GroupDevices(vf)),
+        DelChild(vf),
+        PutFirst(vf),
+        WaitForUsers(vf),
+        Unbound(vf),
+        Unlock(Mutex::Device(vf)),
+    ]
+}
+
+/// really_probe() with __vfio_register_dev().
+fn bind(vf: usize) -> Vec<Step> {
+    use Step::*;
+
+    vec![
+        Lock(Mutex::Device(vf)),
+        Probe(vf),
+        AddChild(vf),
+        Registered(vf),
+        Unlock(Mutex::Device(vf)),
+    ]
+}
+
+/// How far an actor is, and what it will have to undo.
+#[derive(Clone, Debug, Default, Hash, PartialEq, Eq)]
+struct Progress {
+    step: usize,
+    /// The generation with which a VF of this driver has matched.
+    seen: Option<u64>,
+    /// Whether a foreign VF has matched, and is not closed yet.
+    has_matched: bool,
+    has_claimed: bool,
+    counted: Option<usize>,
+    /// The VFs of which it has a registration, and those that it passed over: they are ours.
+    registrations: u8,
+    passed_over: u8,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq)]
+struct World {
+    token: Token,
+    core: Core,
+    /// How many VFs this driver counts as bound to itself, under the token's lock.
+    ours: u8,
+    vfs: Vec<Vf>,
+    held: BTreeMap<Mutex, usize>,
+    progress: Vec<Progress>,
+    /// What must never happen.
+    changed_beside_an_opener: bool,
+    disturbed_a_reset: bool,
+    /// What must be possible.
+    has_set: bool,
+    was_busy: bool,
+    has_opened: bool,
+}
+
+/// What comes of a step.
+enum Outcome {
+    Next,
+    Wait,
+    /// The rest of the program is undoing what was done.
+    End,
+}
+use Outcome::*;
+
+fn next_if(condition: bool) -> Outcome {
+    if condition {
+        Next
+    } else {
+        End
+    }
+}
+
+impl World {
+    fn step(&mut self, me: usize, step: Step, scene: &Scene) -> Outcome {
+        match step {
+            Step::Lock(lock) => return self.lock(me, lock),
+            Step::Unlock(lock) => {
+                self.held.remove(&lock);
+            }
+
+            Step::GetRegistration(vf) => return next_if(self.get_registration(me, vf)),
+            Step::Match(vf, token) => {
+                let matched = match self.vfs[vf].driver {
+                    Driver::Ours => {
+                        let answer = self.token.with(|state| state.match_vf(Some(&uuid(token))));
+                        self.progress[me].seen = answer.ok().map(Generation::to_raw);
+                        answer.is_ok()
+                    }
+                    _ => self.core.token == token,
+                };
+                // The group's list is what a name is looked up in.
+                let is_there = self.progress[me].registrations != 0 || self.vfs[vf].is_in_group;
+                // A claim does the same for a VF of this driver.
+                let is_foreign = self.vfs[vf].driver == Driver::Foreign;
+                self.progress[me].has_matched = matched && is_there && is_foreign;
+                return next_if(matched && is_there);
+            }
+            Step::Count(vf) => {
+                if self.vfs[vf].open_count != 0 {
+                    return End;
+                }
+                self.vfs[vf].open_count = 1;
+                self.progress[me].counted = Some(vf);
+            }
+            Step::Claim(vf) => {
+                if self.vfs[vf].driver == Driver::Ours {
+                    let seen = Generation::from_raw(self.progress[me].seen.unwrap());
+                    let claimed = self.token.with(|state| state.claim(seen)).is_ok();
+                    self.progress[me].has_claimed = claimed;
+                    return next_if(claimed);
+                }
+            }
+            Step::StartReset(vf) => return next_if(self.try_reset(me, vf, scene)),
+            Step::EndReset(vf) => {
+                if self.held.get(&Mutex::Device(vf)) == Some(&me) {
+                    self.held.remove(&Mutex::Device(vf));
+                }
+            }
+            Step::Finish(vf, token) => {
+                self.core.users += 1;
+                self.vfs[vf].known = Some(token);
+                self.has_opened = true;
+            }
+            Step::Close(vf) => {
+                self.core.users -= 1;
+                self.vfs[vf].known = None;
+                self.progress[me].has_matched = false;
+            }
+            Step::StartLastReset(vf) => {
+                self.try_reset(me, vf, scene);
+            }
+            Step::Uncount => self.uncount(me),
+            Step::PutRegistration(vf) => self.put_registration(me, vf),
+            Step::Never => return Wait,
+
+            Step::SetAtOnce(token) => {
+                if self.needs_no_locks(token) {
+                    self.set(token);
+                    return End;
+                }
+            }
+            Step::OpenPfAtOnce(token) => {
+                if self.needs_no_locks(token) {
+                    self.open_pf(token);
+                    return End;
+                }
+            }
+            Step::Find(vf) => {
+                let has = self.has_registration(me, vf);
+                let passed_over = self.progress[me].passed_over >> vf & 1 != 0;
+                if self.vfs[vf].driver == Driver::Ours && !has {
+                    self.progress[me].passed_over |= 1 << vf;
+                } else if !has && !passed_over {
+                    let found = self.vfs[vf].is_child && self.get_registration(me, vf);
+                    // Somebody has bound it since it was looked for the first time.
+                    let again = scene.protocol == DeviceLast
+                        && self.held.get(&Mutex::Device(vf)) == Some(&me);
+                    return next_if(!(found && again));
+                }
+            }
+            Step::LockFound(vf) if self.has_registration(me, vf) => {
+                return self.lock(me, Mutex::Set(vf))
+            }
+            Step::TryFound(vf) if self.has_registration(me, vf) => {
+                return self.try_lock(me, Mutex::Set(vf))
+            }
+            Step::TryDevice(vf) if self.progress[me].passed_over >> vf & 1 == 0 => {
+                return self.try_lock(me, Mutex::Device(vf));
+            }
+            Step::LockFound(_) | Step::TryFound(_) | Step::TryDevice(_) => (),
+            Step::Set(token) => {
+                if self.none_has_left(me, scene) {
+                    self.set(token);
+                }
+            }
+            Step::OpenPf(token) => {
+                if self.none_has_left(me, scene) {
+                    self.open_pf(token);
+                }
+            }
+
+            Step::LeaveGroup(vf) => {
+                // This driver hears of it first.
+                if self.vfs[vf].driver == Driver::Ours {
+                    self.ours -= 1;
+                }
+                self.vfs[vf].is_in_group = false;
+            }
+            Step::DelChild(vf) => self.vfs[vf].is_child = false,
+            Step::PutFirst(vf) => self.vfs[vf].refs -= 1,
+            Step::WaitForUsers(vf) => {
+                if self.vfs[vf].refs != 0 {
+                    return Wait;
+                }
+            }
+            Step::Unbound(vf) => self.vfs[vf].driver = Driver::None,
+            Step::Probe(vf) => self.vfs[vf].driver = Driver::Foreign,
+            Step::AddChild(vf) => self.vfs[vf].is_child = true,
+            Step::Registered(vf) => {
+                self.vfs[vf].refs = 1;
+                self.vfs[vf].is_in_group = true;
+            }
+        }
+        Next
+    }
+
+    fn lock(&mut self, me: usize, lock: Mutex) -> Outcome {
+        if self.held.contains_key(&lock) {
+            return Wait;
+        }
+        self.held.insert(lock, me);
+        Next
+    }
+
+    fn try_lock(&mut self, me: usize, lock: Mutex) -> Outcome {
+        match self.lock(me, lock) {
+            Wait => {
+                self.was_busy = true;
+                End
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// pci_try_reset_function(), or what vfio_pci_core_disable() has in its place.
+    fn try_reset(&mut self, me: usize, vf: usize, scene: &Scene) -> bool {
+        let Some(holder) = self.held.get(&Mutex::Device(vf)) else {
+            self.held.insert(Mutex::Device(vf), me);
+            return true;
+        };
+        self.disturbed_a_reset |= matches!(scene.actors[*holder], Setter(..) | PfOpener(..));
+        false
+    }
+
+    fn get_registration(&mut self, me: usize, vf: usize) -> bool {
+        if self.vfs[vf].refs == 0 {
+            return false;
+        }
+        self.vfs[vf].refs += 1;
+        self.progress[me].registrations |= 1 << vf;
+        true
+    }
+
+    fn has_registration(&self, me: usize, vf: usize) -> bool {
+        self.progress[me].registrations >> vf & 1 != 0
+    }
+
+    /// Whether no VF is under another driver, or the token stays as it is.
+    fn needs_no_locks(&self, token: u8) -> bool {
+        usize::from(self.ours) == self.vfs.len() || self.token.value == token
+    }
+
+    /// Whether the VFs that were passed over still are this driver's.
+    fn none_has_left(&self, me: usize, scene: &Scene) -> bool {
+        scene.protocol < Trying
+            || self.progress[me].passed_over.count_ones() == u32::from(self.ours)
+    }
+
+    fn set(&mut self, token: u8) {
+        let result = self.with_core(|state, offer| state.set(true, &uuid(token), offer));
+        self.was_busy |= result.is_err();
+    }
+
+    fn open_pf(&mut self, token: u8) {
+        let result = self.with_core(|state, offer| state.open_pf(Some(&uuid(token)), false, offer));
+        self.was_busy |= result.is_err();
+    }
+
+    fn with_core(
+        &mut self,
+        step: impl FnOnce(&mut State, &dyn Fn(Option<&Uuid>) -> Result) -> Result,
+    ) -> Result {
+        let (before, core) = (self.token.value, Cell::new(self.core));
+        let offer = |token: Option<&Uuid>| {
+            let is = |value: &u8| token.is_some_and(|token| token.ct_eq(&uuid(*value)));
+            let mut now = core.get();
+            let result = now.match_pf((0..=u8::MAX).find(is));
+            core.set(now);
+            result
+        };
+        let result = self.token.with(|state| step(state, &offer));
+        self.core = core.get();
+        if self.token.value != before {
+            self.has_set = true;
+            self.changed_beside_an_opener |= self.progress.iter().enumerate().any(|(who, it)| {
+                let has_set_locked = |(lock, holder): (&Mutex, &usize)| {
+                    *holder == who && matches!(lock, Mutex::Set(_))
+                };
+                (it.has_matched || it.has_claimed) && self.held.iter().any(has_set_locked)
+            });
+        }
+        result
+    }
+
+    fn uncount(&mut self, me: usize) {
+        if let Some(vf) = self.progress[me].counted.take() {
+            self.vfs[vf].open_count = 0;
+        }
+        if std::mem::take(&mut self.progress[me].has_claimed) {
+            self.token.with(State::release);
+        }
+    }
+
+    fn put_registration(&mut self, me: usize, vf: usize) {
+        if self.has_registration(me, vf) {
+            self.vfs[vf].refs -= 1;
+            self.progress[me].registrations &= !(1 << vf);
+        }
+    }
+
+    /// Undoes what an actor has done and not undone itself.
+    fn end(&mut self, me: usize, step: usize) {
+        self.uncount(me);
+        self.held.retain(|_, holder| *holder != me);
+        (0..self.vfs.len()).for_each(|vf| self.put_registration(me, vf));
+        self.progress[me] = Progress {
+            step,
+            ..Progress::default()
+        };
+    }
+}
+
+/// Who does what at the same time.
+struct Scene {
+    protocol: Protocol,
+    vfs: Vec<Driver>,
+    actors: Vec<Actor>,
+    programs: Vec<Vec<Step>>,
+}
+
+impl Scene {
+    fn next(&self, world: &World, me: usize) -> Option<World> {
+        let step = *self.programs[me].get(world.progress[me].step)?;
+        let mut world = world.clone();
+        match world.step(me, step, self) {
+            Wait => return None,
+            Next => world.progress[me].step += 1,
+            End => world.progress[me].step = self.programs[me].len(),
+        }
+        if world.progress[me].step == self.programs[me].len() {
+            world.end(me, self.programs[me].len());
+        }
+        Some(world)
+    }
+}
+
+const STALE: &str = "whoever has a VF open knows the token";
+const CHANGED: &str = "the token does not change while the set of a VF is locked for its opening";
+const HANGS: &str = "nobody waits for ever";
+const DISTURBED: &str = "no reset fails because of a setter";
+const SAME: &str = "the core has the token that the driver has";
+const SETS: &str = "the token can be set";
+const BUSY: &str = "a VF can be in the way";
+const OPENS: &str = "a VF can be opened";
+
+impl Model for Scene {
+    type State = World;
+    type Action = usize;
+
+    fn init_states(&self) -> Vec<World> {
+        let bound = |driver: &&Driver| **driver == Driver::Ours;
+        vec![World {
+            token: Token {
+                value: 1,
+                generation: 1,
+                claims: 0,
+            },
+            core: Core { token: 1, users: 0 },
+            ours: self.vfs.iter().filter(bound).count() as u8,
+            vfs: self.vfs.iter().copied().map(Vf::of).collect(),
+            held: BTreeMap::new(),
+            progress: vec![Progress::default(); self.actors.len()],
+            changed_beside_an_opener: false,
+            disturbed_a_reset: false,
+            has_set: false,
+            was_busy: false,
+            has_opened: false,
+        }]
+    }
+
+    fn actions(&self, world: &World, actions: &mut Vec<usize>) {
+        actions.extend((0..self.actors.len()).filter(|me| self.next(world, *me).is_some()));
+    }
+
+    fn next_state(&self, world: &World, me: usize) -> Option<World> {
+        self.next(world, me)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always(STALE, |_, world: &World| {
+                let knows = |vf: &Vf| vf.known.is_none_or(|token| token == world.token.value);
+                world.vfs.iter().all(knows)
+            }),
+            Property::always(CHANGED, |_, world: &World| !world.changed_beside_an_opener),
+            Property::always(HANGS, |scene: &Self, world| {
+                let can_act = |me| scene.next(world, me).is_some();
+                let is_done = |me: usize| {
+                    world.progress[me].step == scene.programs[me].len()
+                        || matches!(scene.actors[me], Stuck(_))
+                };
+                let all = 0..scene.actors.len();
+                all.clone().any(can_act) || all.clone().all(is_done)
+            }),
+            Property::always(DISTURBED, |_, world: &World| !world.disturbed_a_reset),
+            Property::always(SAME, |_, world: &World| {
+                world.core.token == world.token.value
+            }),
+            Property::sometimes(SETS, |_, world: &World| world.has_set),
+            Property::sometimes(BUSY, |_, world: &World| world.was_busy),
+            Property::sometimes(OPENS, |_, world: &World| world.has_opened),
+        ]
+    }
+}
+
+/// What does not hold, with the shortest way to it printed.
+fn broken(protocol: Protocol, vfs: &[Driver], actors: &[Actor]) -> Vec<&'static str> {
+    let scene = Scene {
+        protocol,
+        vfs: vfs.to_vec(),
+        actors: actors.to_vec(),
+        programs: actors
+            .iter()
+            .map(|actor| actor.program(protocol, vfs.len()))
+            .collect(),
+    };
+    let checker = scene.checker().spawn_bfs().join();
+    println!("{protocol:?}: {vfs:?}, {actors:?}");
+    let mut names = vec![];
+    for name in [STALE, CHANGED, HANGS, DISTURBED, SAME] {
+        if let Some(path) = checker.discovery(name) {
+            println!("not so: {name}");
+            for (world, me) in path.into_vec() {
+                if let Some(me) = me {
+                    let scene = checker.model();
+                    let step = scene.programs[me][world.progress[me].step];
+                    println!("    {:?}: {step:?}", scene.actors[me]);
+                }
+            }
+            names.push(name);
+        }
+    }
+    for name in [SETS, BUSY, OPENS] {
+        if checker.discovery(name).is_none() {
+            println!("never: {name}");
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// The protocol that the driver has.
+const DRIVER: Protocol = DeviceLast;
+
+const CDEV: Actor = Opener(0, By::Cdev, 1);
+const GROUP: Actor = Opener(0, By::Group, 1);
+const CHANGERS: [Actor; 3] = [Setter(2), PfOpener(By::Cdev, 2), PfOpener(By::Group, 2)];
+const NONE: &[Driver] = &[Driver::None];
+const OURS: &[Driver] = &[Driver::Ours];
+const FOREIGN: &[Driver] = &[Driver::Foreign];
+const BOTH: &[Driver] = &[Driver::Foreign, Driver::Ours];
+
+#[test]
+fn the_token_is_the_same_when_it_comes_out_of_a_state() {
+    for (generation, claims) in [(1, 0), (1, 2), (2, 1), (5, 0), (6, 3)] {
+        let token = Token {
+            value: 3,
+            generation,
+            claims,
+        };
+        assert_eq!(Token::freeze(token.thaw()), token);
+    }
+}
+
+/// The model finds what there is to mend.
+#[test]
+fn without_locks_a_foreign_vf_opens_with_a_token_of_the_past() {
+    for opener in [CDEV, GROUP] {
+        for changer in CHANGERS {
+            let names = broken(Nothing, FOREIGN, &[opener, changer]);
+            assert_eq!(names, [STALE, CHANGED], "{opener:?} {changer:?}");
+        }
+    }
+}
+
+#[test]
+fn by_cdev_none_does() {
+    for changer in CHANGERS {
+        assert!(broken(DRIVER, FOREIGN, &[CDEV, changer]).is_empty());
+    }
+    let all = [CDEV, Setter(2), PfOpener(By::Cdev, 3), Setter(1)];
+    assert!(broken(DRIVER, FOREIGN, &all).is_empty());
+    for by in [By::Cdev, By::Group] {
+        let all = [CDEV, Opener(1, by, 1), Setter(2), PfOpener(By::Cdev, 3)];
+        assert!(broken(DRIVER, BOTH, &all).is_empty());
+    }
+    let all = [CDEV, Opener(1, By::Cdev, 1), Setter(2), Setter(3)];
+    assert!(broken(DRIVER, &[Driver::Foreign; 2], &all).is_empty());
+}
+
+/// What is left: a token that changes between its check and the lock.
+#[test]
+fn by_group_one_may_until_its_set_is_locked() {
+    for changer in CHANGERS {
+        assert_eq!(broken(DRIVER, FOREIGN, &[GROUP, changer]), [STALE]);
+    }
+    assert_eq!(broken(DRIVER, FOREIGN, &[CDEV, GROUP, Setter(2)]), [STALE]);
+}
+
+#[test]
+fn vfs_of_this_driver_need_no_locks() {
+    for protocol in [Nothing, DRIVER] {
+        let all = [CDEV, GROUP, Setter(2), PfOpener(By::Cdev, 3)];
+        assert!(broken(protocol, OURS, &all).is_empty());
+    }
+}
+
+/// Without the device lock of a VF, one that is being unbound or bound is missed.
+#[test]
+fn a_vf_can_change_its_driver_meanwhile() {
+    for (vfs, actor) in [
+        (FOREIGN, Unbinder(0)),
+        (FOREIGN, Rebinder(0)),
+        (OURS, Rebinder(0)),
+        (NONE, Binder(0)),
+    ] {
+        let names = broken(Trying, vfs, &[CDEV, Setter(2), actor]);
+        assert_eq!(names, [STALE, CHANGED], "{actor:?}");
+        let mut names = broken(DRIVER, vfs, &[CDEV, Setter(2), actor]);
+        // An opening in the moment after the VF was bound may fail instead.
+        names.retain(|name| *name != DISTURBED);
+        assert!(names.is_empty(), "{actor:?}: {names:?}");
+    }
+    let names = broken(
+        DRIVER,
+        BOTH,
+        &[Opener(1, By::Cdev, 1), Setter(2), Rebinder(1)],
+    );
+    assert_eq!(names, [DISTURBED]);
+}
+
+/// Whoever waits for the lock of a foreign VF's set waits for its user's memory.
+#[test]
+fn a_vf_can_keep_its_set_locked_for_ever() {
+    let vfs = [Driver::Foreign; 2];
+    for changer in CHANGERS {
+        let all = [Stuck(0), Opener(1, By::Cdev, 1), Setter(3), changer];
+        assert_eq!(broken(Waiting, &vfs, &all), [HANGS]);
+        assert!(broken(DRIVER, &vfs, &all).is_empty());
+    }
+}
+
+/// Opening, closing and resetting a VF try its device lock, too, and do with less if it is taken.
+#[test]
+fn a_setter_must_not_have_the_device_lock_of_a_vf_in_use() {
+    assert_eq!(
+        broken(DeviceFirst, FOREIGN, &[CDEV, Setter(2)]),
+        [DISTURBED]
+    );
+}
