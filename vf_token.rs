@@ -144,11 +144,14 @@ fn of_pf_of(vf: &VfioDevice) -> Option<&Arc<Token>> {
     }
 }
 
-/// Calls `change` with the state of `pf`, while no VF of another VFIO driver is being opened.
+/// Calls `change` with the state of `pf`, while nobody opens a VF that is under another VFIO driver.
 ///
 /// # Errors
 ///
-/// `EBUSY` if one is open, or just being opened or closed; those of `change`.
+/// - `EBUSY` if somebody has such a VF open, or is just opening or closing it; or if a VF is just
+///   being bound or unbound.
+/// - `ENOMEM` if there are such VFs and no memory to look at them.
+/// - Those of `change`.
 #[inline]
 fn change(pf: &VfioDevice, token: &Token, change: impl FnOnce(&mut State) -> Result) -> Result {
     let mut state = token.lock();
@@ -156,9 +159,24 @@ fn change(pf: &VfioDevice, token: &Token, change: impl FnOnce(&mut State) -> Res
         return change(&mut state);
     }
     drop(state);
+    change_beside_others(pf, token, change)
+}
+
+#[cold]
+fn change_beside_others(
+    pf: &VfioDevice,
+    token: &Token,
+    change: impl FnOnce(&mut State) -> Result,
+) -> Result {
+    // Who has a VF open is not to be disturbed.
+    pf.core_match_token_uuid(None).map_err(|_| EBUSY)?;
     // Whoever opens a VF has the lock of its device set before that of the token.
-    let _vfs = pf.hold_foreign_vfs()?;
-    change(&mut token.lock())
+    let vfs = pf.hold_foreign_vfs()?;
+    let mut state = token.lock();
+    if !state.has_own_vfs(vfs.own()) {
+        return Err(EBUSY);
+    }
+    change(&mut state)
 }
 
 /// Sets the token of `pf`.

@@ -134,6 +134,11 @@ impl State {
         self.own_vfs = self.own_vfs.saturating_sub(1);
     }
 
+    /// Whether so many VFs, and no more, are bound to the same driver as the PF.
+    pub(crate) fn has_own_vfs(&self, count: u32) -> bool {
+        self.own_vfs == count
+    }
+
     /// Whether no VF can be bound to another driver, so that all that are open, or being opened,
     /// have a claim or will ask for one.
     #[inline]

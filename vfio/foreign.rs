@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The VFs of a PF that are bound to other VFIO drivers than the PF.
+//! The VFs of a PF that are not bound to the driver of the PF.
 //!
-//! `vfio-pci-core` counts a VF as open only when its opening is done, which takes as long as a reset.
-//! What tells earlier is the number of its users, which the VFIO core keeps under the lock of the
-//! VF's device set. Whoever opens a VF by its character device is asked for the token under that
-//! lock, too; whoever opens it by its group, just before.
+//! If another VFIO driver has one, `vfio-pci-core` counts it as open only when its opening is done,
+//! which takes as long as a reset. Until then the VFIO core holds the lock of the VF's device set;
+//! whoever opens the VF by its character device is asked for the token under that lock, too, and
+//! whoever opens it by its group, just before. And while a driver is bound or unbound the driver core
+//! holds the lock of the device.
 //!
 //! C source: [`drivers/vfio/vfio_main.c`](srctree/drivers/vfio/vfio_main.c), `vfio_df_open()`.
 
@@ -22,6 +23,7 @@ use kernel::{
     bindings::{
         class,
         device,
+        mutex,
         pci_dev, //
     },
     container_of,
@@ -35,42 +37,60 @@ use kernel::{
     }, //
 };
 
-/// The VFs of a PF that other VFIO drivers have. As long as this lives, none of them is opened or
-/// closed.
+/// The VFs of a PF that are not bound to the PF's driver. As long as this lives, none of them is
+/// bound, unbound, opened or closed, but for an opening by group that waits for this to end.
 pub(crate) struct ForeignVfs<'a> {
-    _vfs: KVec<HeldVf>,
+    held: KVec<HeldVf>,
+    own: u32,
     // Dropped after the VFs, whose locks it allows to hold together.
     _outer: Guard<'a, (), MutexBackend>,
 }
 
+impl ForeignVfs<'_> {
+    /// How many other VFs there were, which are bound to the PF's driver and not held.
+    pub(crate) fn own(&self) -> u32 {
+        self.own
+    }
+}
+
 impl<T: Driver> Device<T> {
-    /// Holds the VFs of this PF that are bound to other VFIO drivers. Waits for nobody who opens or
-    /// closes one of them.
-    ///
-    /// A VF is not seen before it is registered with the VFIO core, and not any more once its driver
-    /// is being unbound.
+    /// Holds the VFs of this PF that are not bound to its driver. Waits for nobody who does something
+    /// with one of them.
     ///
     /// # Errors
     ///
-    /// - `EBUSY` if one of them is open, or is just being opened or closed.
+    /// - `EBUSY` if one of them is just being bound, unbound, opened, closed or reset.
     /// - `ENOMEM`.
     pub(crate) fn hold_foreign_vfs(&self) -> Result<ForeignVfs<'_>> {
-        let outer = self.foreign_lock().lock();
-        let mut held = KVec::new();
-        let mut vfs = Vfs {
+        let mut vfs = ForeignVfs {
+            held: KVec::new(),
+            own: 0,
+            _outer: self.foreign_lock().lock(),
+        };
+        let mut all = Vfs {
             pf: self.pdev_raw(),
             at: ptr::null_mut(),
         };
-        while let Some(vf) = vfs.next() {
-            let Some(vf) = Registered::of(self, vf) else {
-                continue;
-            };
-            held.push(HeldVf::new(vf, self.foreign_lock())?, GFP_KERNEL)?;
+        while let Some(vf) = all.next() {
+            match Registered::of(self, vf) {
+                Found::Own => vfs.own = vfs.own.saturating_add(1),
+                Found::Foreign(vdev) => {
+                    let mut held = HeldVf::new(vf, Some(vdev));
+                    held.lock_set(self.foreign_lock())?;
+                    vfs.held.push(held, GFP_KERNEL)?;
+                }
+                Found::Nothing => vfs.held.push(HeldVf::new(vf, None), GFP_KERNEL)?,
+            }
         }
-        Ok(ForeignVfs {
-            _vfs: held,
-            _outer: outer,
-        })
+        // Not before: who opens, closes or resets a VF tries this lock, too, with the other one held.
+        for held in vfs.held.iter_mut() {
+            held.lock_device(self.foreign_lock())?;
+            // Bound since it was looked at.
+            if held.vdev.is_none() && !matches!(Registered::of(self, held.vf), Found::Nothing) {
+                return Err(EBUSY);
+            }
+        }
+        Ok(vfs)
     }
 }
 
@@ -101,8 +121,17 @@ impl Drop for Vfs {
     }
 }
 
-/// A VF that is registered with the VFIO core by another driver than the PF's. It stays registered,
-/// and that driver with it, as long as this lives.
+/// What the VFIO core knows of a VF.
+enum Found {
+    /// Nothing: it is not registered.
+    Nothing,
+    /// It is registered by the driver of its PF.
+    Own,
+    /// It is registered by another driver.
+    Foreign(Registered),
+}
+
+/// A VF that is registered with the VFIO core, and stays so as long as this lives.
 ///
 /// # Invariants
 ///
@@ -112,42 +141,37 @@ struct Registered {
 }
 
 impl Registered {
-    fn of<T: Driver>(pf: &Device<T>, vf: NonNull<pci_dev>) -> Option<Self> {
-        // SAFETY: `pf` is registered, so its class is that of all devices of VFIO.
-        let class = unsafe { (*pf.as_vfio()).device.class };
-        // SAFETY: `vf` is valid, and `has_class()` only looks at the children that it is given.
-        let child = unsafe {
-            kernel::bindings::device_find_child(
+    fn of<T: Driver>(pf: &Device<T>, vf: NonNull<pci_dev>) -> Found {
+        let mut search = Search {
+            // SAFETY: `pf` is registered, so its class is that of all devices of VFIO.
+            class: unsafe { (*pf.as_vfio()).device.class },
+            found: ptr::null_mut(),
+        };
+        // SAFETY: `vf` is valid, and the function gets the data that it wants.
+        unsafe {
+            kernel::bindings::device_for_each_child(
                 &raw mut (*vf.as_ptr()).dev,
-                class.cast(),
-                Some(has_class),
+                (&raw mut search).cast(),
+                Some(Search::look),
             )
         };
-        if child.is_null() {
-            return None;
-        }
-        // SAFETY: Devices of that class are part of a `struct vfio_device`.
-        let vdev = unsafe { container_of!(child, bindings::vfio_device, device) };
-        // SAFETY: The reference to `child` keeps `vdev` in memory.
-        let registered = unsafe { bindings::vfio_device_try_get_registration(vdev) };
-        // SAFETY: This drops the reference that `device_find_child()` took.
-        unsafe { kernel::bindings::put_device(child) };
-        if !registered {
-            return None;
-        }
-        // INVARIANT: The function above has taken the reference.
-        let this = Self {
-            vdev: NonNull::new(vdev)?,
+        let Some(vdev) = NonNull::new(search.found) else {
+            return Found::Nothing;
         };
-        // SAFETY: Both are registered, and the ops of a device never change while it is.
-        let is_own = unsafe { (*vdev).ops == (*pf.as_vfio()).ops };
-        (!is_own).then_some(this)
+        // INVARIANT: `look()` has taken a reference to the registration.
+        let this = Self { vdev };
+        // SAFETY: Both are registered, and the table of a device does not change while it is.
+        if unsafe { (*vdev.as_ptr()).ops == (*pf.as_vfio()).ops } {
+            Found::Own
+        } else {
+            Found::Foreign(this)
+        }
     }
 
-    fn is_open(&self) -> bool {
-        // SAFETY: `vdev` is valid by the type invariants. A volatile read is what `READ_ONCE()` is in
-        // C, with which the core reads the field where it does not hold the lock.
-        unsafe { (&raw const (*self.vdev.as_ptr()).open_count).read_volatile() != 0 }
+    /// The lock of the device set.
+    fn lock(&self) -> *mut mutex {
+        // SAFETY: By the type invariants; a registered device has a device set.
+        unsafe { &raw mut (*(*self.vdev.as_ptr()).dev_set).lock }
     }
 }
 
@@ -158,53 +182,110 @@ impl Drop for Registered {
     }
 }
 
-/// # Safety
-///
-/// `dev` is valid.
-unsafe extern "C" fn has_class(dev: *mut device, class: *const c_void) -> c_int {
-    // SAFETY: By the requirement of this function.
-    let of_dev: *const class = unsafe { (*dev).class };
-    c_int::from(ptr::eq(of_dev, class.cast()))
+/// Looks for the device of VFIO among the children of a PCI device.
+struct Search {
+    class: *const class,
+    found: *mut bindings::vfio_device,
 }
 
-/// A VF of another driver that is not open and that nobody can open.
+impl Search {
+    /// Takes a reference to the registration of `child`, if it is a registered device of VFIO.
+    ///
+    /// There is none to `child` itself: if that were the last one, the driver's module might be gone.
+    ///
+    /// # Safety
+    ///
+    /// `child` is valid, `data` is a `Search` that nobody else uses meanwhile.
+    unsafe extern "C" fn look(child: *mut device, data: *mut c_void) -> c_int {
+        // SAFETY: By the requirement of this function.
+        let (this, of_child) = unsafe { (&mut *data.cast::<Self>(), (*child).class) };
+        if !ptr::eq(of_child, this.class) {
+            return 0;
+        }
+        // SAFETY: Devices of that class are part of a `struct vfio_device`.
+        let vdev = unsafe { container_of!(child, bindings::vfio_device, device) };
+        // SAFETY: `vdev` is valid.
+        if unsafe { bindings::vfio_device_try_get_registration(vdev) } {
+            this.found = vdev;
+        }
+        1
+    }
+}
+
+/// A VF that is not bound to the driver of its PF.
 ///
 /// # Invariants
 ///
-/// This holds the lock of the VF's device set.
-struct HeldVf(Registered);
+/// - This has a reference to `vf`.
+/// - If `set_locked`, this holds the lock of the device set of `vdev`, which there is.
+/// - If `device_locked`, this holds the lock of `vf`.
+struct HeldVf {
+    vf: NonNull<pci_dev>,
+    vdev: Option<Registered>,
+    set_locked: bool,
+    device_locked: bool,
+}
 
+// Neither lock is waited for: who opens a VF has them for long, and can make that last, since user
+// memory is read under that of the device set.
 impl HeldVf {
-    /// Takes the lock, with `outer` held.
-    fn new(vf: Registered, outer: &Mutex<()>) -> Result<Self> {
-        if vf.is_open() {
-            return Err(EBUSY);
+    fn new(vf: NonNull<pci_dev>, vdev: Option<Registered>) -> Self {
+        // SAFETY: `vf` is valid.
+        // INVARIANT: This takes the reference; no lock is held.
+        unsafe { kernel::bindings::pci_dev_get(vf.as_ptr()) };
+        Self {
+            vf,
+            vdev,
+            set_locked: false,
+            device_locked: false,
         }
-        // Whoever opens or closes it has the lock for long, and can make that last: user memory is
-        // read under it. So this does not wait.
-        //
-        // SAFETY: `vf` is registered, so it has a device set; and `Mutex` starts with C's.
-        let locked = unsafe {
-            bindings::vfio_pci_rust_mutex_trylock_nest_lock(
-                &raw mut (*(*vf.vdev.as_ptr()).dev_set).lock,
-                ptr::from_ref(outer).cast_mut().cast(),
-            )
-        };
-        if !locked {
-            return Err(EBUSY);
+    }
+
+    fn device_lock(&self) -> *mut mutex {
+        // SAFETY: `vf` is valid by the type invariants.
+        unsafe { &raw mut (*self.vf.as_ptr()).dev.mutex }
+    }
+
+    /// Takes the lock of the device set, if there is one, with `outer` held.
+    fn lock_set(&mut self, outer: &Mutex<()>) -> Result {
+        if let Some(vdev) = &self.vdev {
+            // INVARIANT: The function tells whether the lock has been taken.
+            self.set_locked = try_lock(vdev.lock(), outer);
+            return self.set_locked.then_some(()).ok_or(EBUSY);
         }
-        // INVARIANT: The lock has been taken.
-        let held = Self(vf);
-        if held.0.is_open() {
-            return Err(EBUSY);
-        }
-        Ok(held)
+        Ok(())
+    }
+
+    /// Takes the lock of the device, with `outer` held.
+    fn lock_device(&mut self, outer: &Mutex<()>) -> Result {
+        // INVARIANT: As above.
+        self.device_locked = try_lock(self.device_lock(), outer);
+        self.device_locked.then_some(()).ok_or(EBUSY)
+    }
+}
+
+/// Takes one of many locks that are held together only with `outer` held.
+fn try_lock(lock: *mut mutex, outer: &Mutex<()>) -> bool {
+    // SAFETY: The callers have a valid lock; `Mutex` starts with C's.
+    unsafe {
+        bindings::vfio_pci_rust_mutex_trylock_nest_lock(
+            lock,
+            ptr::from_ref(outer).cast_mut().cast(),
+        )
     }
 }
 
 impl Drop for HeldVf {
     fn drop(&mut self) {
-        // SAFETY: This holds the lock by the type invariants, and the device is still registered.
-        unsafe { kernel::bindings::mutex_unlock(&raw mut (*(*self.0.vdev.as_ptr()).dev_set).lock) };
+        if self.device_locked {
+            // SAFETY: This holds the lock by the type invariants.
+            unsafe { kernel::bindings::mutex_unlock(self.device_lock()) };
+        }
+        if let (true, Some(vdev)) = (self.set_locked, &self.vdev) {
+            // SAFETY: As above.
+            unsafe { kernel::bindings::mutex_unlock(vdev.lock()) };
+        }
+        // SAFETY: This has the reference.
+        unsafe { kernel::bindings::pci_dev_put(self.vf.as_ptr()) };
     }
 }
