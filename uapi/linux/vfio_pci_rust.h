@@ -42,7 +42,10 @@
 
 /* SR-IOV is not enabled on the PF: there are no VFs to protect. */
 #define VFIO_PCI_RUST_ERR_NO_VFS	ENODEV
-/* A VF of the PF is open, under this driver or another one. */
+/*
+ * A VF of the PF is open, under this driver or another one; or a VF under
+ * another one is being opened, closed, bound or unbound.
+ */
 #define VFIO_PCI_RUST_ERR_VF_OPEN	EBUSY
 
 /*
@@ -52,7 +55,8 @@
 
 /*
  * A VF whose PF is bound to a VFIO driver, or a PF with an open VF: the token is
- * missing or wrong, or it was replaced before the opening took effect.
+ * missing or wrong, or it was replaced before the opening took effect. Or a PF
+ * that is opened once more by the group that has it open, with another token.
  */
 #define VFIO_PCI_RUST_ERR_TOKEN		EACCES
 /*
