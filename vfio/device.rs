@@ -150,12 +150,11 @@ impl<T: Driver> Device<T> {
     pub(super) unsafe fn abandon(vdev: *mut bindings::vfio_device) {
         let this = vdev.cast::<Self>();
         let core = vdev.cast::<bindings::vfio_pci_core_device>();
-        // SAFETY: All of them are initialised, and only callbacks of the driver use them, which are
-        // over when the registration is.
+        // SAFETY: Both are initialised, and only callbacks of the driver use them, which are over when
+        // the registration is. (The rate limit and the lock need no drop.)
         unsafe {
             (&raw mut (*this).data).drop_in_place();
             (&raw mut (*this).open).drop_in_place();
-            (&raw mut (*this).foreign_lock).drop_in_place();
         }
 
         // SAFETY: `vdev` is valid; it has a device set unless its registration failed early.
