@@ -23,7 +23,8 @@ use core::{
         MaybeUninit, //
     },
     ops::Deref,
-    ptr, //
+    ptr,
+    slice, //
 };
 use kernel::{
     new_mutex,
@@ -220,14 +221,17 @@ impl<T: Driver> Device<T> {
         unsafe { &*self.pdev_raw().cast() }
     }
 
-    /// The address of the PCI device, as in `lspci -D`.
-    pub(super) fn address(&self) -> &CStr {
-        // SAFETY: `pdev` is valid, and a PCI device keeps its name as long as it is there.
-        unsafe {
-            CStr::from_char_ptr(kernel::bindings::dev_name(
-                &raw const (*self.pdev_raw()).dev,
-            ))
-        }
+    /// The address of the PCI device as text, as in `lspci -D`.
+    fn address_ptr(&self) -> *const c_char {
+        // SAFETY: `pdev` is valid.
+        unsafe { kernel::bindings::dev_name(&raw const (*self.pdev_raw()).dev) }
+    }
+
+    /// The same, without the zero at its end.
+    pub(super) fn address(&self) -> &[u8] {
+        let text = self.address_ptr();
+        // SAFETY: It is a C string, which a PCI device keeps as long as it is there.
+        unsafe { slice::from_raw_parts(text.cast(), kernel::bindings::strlen(text)) }
     }
 
     /// Prints a line about this device, unless there were too many lately: two texts with the name
@@ -241,7 +245,7 @@ impl<T: Driver> Device<T> {
         if !self.log_limit.allow() {
             return;
         }
-        let name = pf.map_or(c"", Self::address).as_char_ptr();
+        let name = pf.map_or(c"".as_char_ptr(), Self::address_ptr);
         #[cfg(CONFIG_PRINTK)]
         // SAFETY: `pdev` is valid, and so are the three C strings for which the format asks.
         unsafe {

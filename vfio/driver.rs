@@ -119,10 +119,10 @@ pub(crate) trait Driver: Sized + 'static {
     }
 }
 
-/// The `struct vfio_device_ops` of a driver under a name.
-pub(super) struct DriverVTable<T: Driver, N: DriverName>(PhantomData<(T, N)>);
+/// The `struct vfio_device_ops` of a driver.
+pub(super) struct DriverVTable<T: Driver>(PhantomData<T>);
 
-impl<T: Driver, N: DriverName> DriverVTable<T, N> {
+impl<T: Driver> DriverVTable<T> {
     /// # Safety
     ///
     /// Called by `_vfio_alloc_device()` with the size of `Device<T>`, from the probe callback.
@@ -213,12 +213,10 @@ impl<T: Driver, N: DriverName> DriverVTable<T, N> {
         // SAFETY: The core keeps the device registered during the call.
         let dev = unsafe { Device::<T>::from_raw(vdev) };
         // SAFETY: `name` is a string, whose bytes nobody else has access to.
-        let name = unsafe {
-            let len = CStr::from_char_ptr(name).count_bytes();
-            slice::from_raw_parts_mut(name.cast::<u8>(), len)
-        };
+        let name =
+            unsafe { slice::from_raw_parts_mut(name.cast::<u8>(), kernel::bindings::strlen(name)) };
         let mut token = Uuid::nil();
-        let given = match Name::parse(name, dev.address().to_bytes()) {
+        let given = match Name::parse(name, dev.address()) {
             Name::Other => return 0,
             Name::Bare => None,
             Name::WithToken(place) => match name.get_mut(place).map(|t| token.parse_and_wipe(t)) {
@@ -237,50 +235,62 @@ impl<T: Driver, N: DriverName> DriverVTable<T, N> {
         from_result(|| Err(EINVAL))
     }
 
-    /// The table. It is in read-only memory, and the same for all devices that are bound under the
-    /// name.
-    ///
-    /// There is no `release`, see [`Device::abandon`]. The name is also what the core writes into
+    /// The table of the driver under a name, which is also what the core writes into
     /// `driver_override` of new VFs, so it has to be that of the PCI driver.
-    pub(super) const OPS: &'static bindings::vfio_device_ops = &bindings::vfio_device_ops {
-        name: N::NAME.as_ptr().cast_mut().cast(),
-        init: Some(Self::init),
-        open_device: Some(Self::open_device),
-        close_device: Some(Self::close_device),
-        device_feature: if T::HAS_DEVICE_FEATURE {
-            Some(Self::device_feature)
-        } else {
-            Some(bindings::vfio_pci_core_ioctl_feature)
-        },
-        match_token_uuid: if T::HAS_MATCH_TOKEN {
-            Some(Self::match_token_uuid)
-        } else {
-            Some(bindings::vfio_pci_core_match_token_uuid)
-        },
-        match_: if T::HAS_MATCH_TOKEN {
-            Some(Self::match_)
-        } else {
-            Some(bindings::vfio_pci_core_match)
-        },
-        ioctl: Some(bindings::vfio_pci_core_ioctl),
-        get_region_info_caps: Some(bindings::vfio_pci_ioctl_get_region_info),
-        read: Some(bindings::vfio_pci_core_read),
-        write: Some(bindings::vfio_pci_core_write),
-        mmap: Some(bindings::vfio_pci_core_mmap),
-        request: Some(bindings::vfio_pci_core_request),
-        #[cfg(CONFIG_IOMMUFD)]
-        bind_iommufd: Some(bindings::vfio_iommufd_physical_bind),
-        #[cfg(CONFIG_IOMMUFD)]
-        unbind_iommufd: Some(bindings::vfio_iommufd_physical_unbind),
-        #[cfg(CONFIG_IOMMUFD)]
-        attach_ioas: Some(bindings::vfio_iommufd_physical_attach_ioas),
-        #[cfg(CONFIG_IOMMUFD)]
-        detach_ioas: Some(bindings::vfio_iommufd_physical_detach_ioas),
-        #[cfg(CONFIG_IOMMUFD)]
-        pasid_attach_ioas: Some(bindings::vfio_iommufd_physical_pasid_attach_ioas),
-        #[cfg(CONFIG_IOMMUFD)]
-        pasid_detach_ioas: Some(bindings::vfio_iommufd_physical_pasid_detach_ioas),
-        // SAFETY: All fields are functions that may be missing, or pointers.
-        ..unsafe { mem::zeroed() }
-    };
+    ///
+    /// There is no `release`, see [`Device::abandon`].
+    const fn table(name: &'static CStr) -> bindings::vfio_device_ops {
+        bindings::vfio_device_ops {
+            name: name.as_ptr().cast_mut().cast(),
+            init: Some(Self::init),
+            open_device: Some(Self::open_device),
+            close_device: Some(Self::close_device),
+            device_feature: if T::HAS_DEVICE_FEATURE {
+                Some(Self::device_feature)
+            } else {
+                Some(bindings::vfio_pci_core_ioctl_feature)
+            },
+            match_token_uuid: if T::HAS_MATCH_TOKEN {
+                Some(Self::match_token_uuid)
+            } else {
+                Some(bindings::vfio_pci_core_match_token_uuid)
+            },
+            match_: if T::HAS_MATCH_TOKEN {
+                Some(Self::match_)
+            } else {
+                Some(bindings::vfio_pci_core_match)
+            },
+            ioctl: Some(bindings::vfio_pci_core_ioctl),
+            get_region_info_caps: Some(bindings::vfio_pci_ioctl_get_region_info),
+            read: Some(bindings::vfio_pci_core_read),
+            write: Some(bindings::vfio_pci_core_write),
+            mmap: Some(bindings::vfio_pci_core_mmap),
+            request: Some(bindings::vfio_pci_core_request),
+            #[cfg(CONFIG_IOMMUFD)]
+            bind_iommufd: Some(bindings::vfio_iommufd_physical_bind),
+            #[cfg(CONFIG_IOMMUFD)]
+            unbind_iommufd: Some(bindings::vfio_iommufd_physical_unbind),
+            #[cfg(CONFIG_IOMMUFD)]
+            attach_ioas: Some(bindings::vfio_iommufd_physical_attach_ioas),
+            #[cfg(CONFIG_IOMMUFD)]
+            detach_ioas: Some(bindings::vfio_iommufd_physical_detach_ioas),
+            #[cfg(CONFIG_IOMMUFD)]
+            pasid_attach_ioas: Some(bindings::vfio_iommufd_physical_pasid_attach_ioas),
+            #[cfg(CONFIG_IOMMUFD)]
+            pasid_detach_ioas: Some(bindings::vfio_iommufd_physical_pasid_detach_ioas),
+            // SAFETY: All fields are functions that may be missing, or pointers.
+            ..unsafe { mem::zeroed() }
+        }
+    }
+
+    /// The table under the name `N`: in read-only memory, and the same for all devices.
+    pub(super) const fn named<N: DriverName>() -> &'static bindings::vfio_device_ops {
+        struct Table<T: Driver, N: DriverName>(PhantomData<(T, N)>);
+
+        impl<T: Driver, N: DriverName> Table<T, N> {
+            const OPS: &'static bindings::vfio_device_ops = &DriverVTable::<T>::table(N::NAME);
+        }
+
+        Table::<T, N>::OPS
+    }
 }

@@ -40,13 +40,20 @@ use kernel::{
 /// The VFs of a PF that are not bound to the PF's driver. As long as this lives, none of them is
 /// bound, unbound, opened or closed, but for an opening by group that waits for this to end.
 pub(crate) struct ForeignVfs<'a> {
-    held: KVec<HeldVf>,
+    held: Option<KBox<HeldVf>>,
     own: u32,
     // Dropped after the VFs, whose locks it allows to hold together.
     _outer: Guard<'a, (), MutexBackend>,
 }
 
 impl ForeignVfs<'_> {
+    fn push(&mut self, vf: HeldVf) -> Result {
+        let mut vf = KBox::new(vf, GFP_KERNEL)?;
+        vf.next = self.held.take();
+        self.held = Some(vf);
+        Ok(())
+    }
+
     /// How many other VFs there were, which are bound to the PF's driver and not held.
     pub(crate) fn own(&self) -> u32 {
         self.own
@@ -63,7 +70,7 @@ impl<T: Driver> Device<T> {
     /// - `ENOMEM`.
     pub(crate) fn hold_foreign_vfs(&self) -> Result<ForeignVfs<'_>> {
         let mut vfs = ForeignVfs {
-            held: KVec::new(),
+            held: None,
             own: 0,
             _outer: self.foreign_lock().lock(),
         };
@@ -77,20 +84,31 @@ impl<T: Driver> Device<T> {
                 Found::Foreign(vdev) => {
                     let mut held = HeldVf::new(vf, Some(vdev));
                     held.lock_set(self.foreign_lock())?;
-                    vfs.held.push(held, GFP_KERNEL)?;
+                    vfs.push(held)?;
                 }
-                Found::Nothing => vfs.held.push(HeldVf::new(vf, None), GFP_KERNEL)?,
+                Found::Nothing => vfs.push(HeldVf::new(vf, None))?,
             }
         }
         // Not before: who opens, closes or resets a VF tries this lock, too, with the other one held.
-        for held in vfs.held.iter_mut() {
+        let mut next = &mut vfs.held;
+        while let Some(held) = next {
             held.lock_device(self.foreign_lock())?;
             // Bound since it was looked at.
             if held.vdev.is_none() && !matches!(Registered::of(self, held.vf), Found::Nothing) {
                 return Err(EBUSY);
             }
+            next = &mut held.next;
         }
         Ok(vfs)
+    }
+}
+
+impl Drop for ForeignVfs<'_> {
+    fn drop(&mut self) {
+        // One after the other, and not one inside of the other.
+        while let Some(mut vf) = self.held.take() {
+            self.held = vf.next.take();
+        }
     }
 }
 
@@ -220,6 +238,7 @@ impl Search {
 /// - If `set_locked`, this holds the lock of the device set of `vdev`, which there is.
 /// - If `device_locked`, this holds the lock of `vf`.
 struct HeldVf {
+    next: Option<KBox<HeldVf>>,
     vf: NonNull<pci_dev>,
     vdev: Option<Registered>,
     set_locked: bool,
@@ -234,6 +253,7 @@ impl HeldVf {
         // INVARIANT: This takes the reference; no lock is held.
         unsafe { kernel::bindings::pci_dev_get(vf.as_ptr()) };
         Self {
+            next: None,
             vf,
             vdev,
             set_locked: false,

@@ -89,7 +89,7 @@ impl<T: Driver> Registration<T> {
         module: &'static ThisModule,
     ) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            ops: DriverVTable::<T, N>::OPS,
+            ops: DriverVTable::<T>::named::<N>(),
             _driver: PhantomData,
             // Last, since devices are bound from inside of the registration.
             driver <- Opaque::try_ffi_init(move |slot: *mut kernel::bindings::pci_driver| {
