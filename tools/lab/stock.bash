@@ -25,8 +25,6 @@ stock_image() { echo "$root/usr/lib/modules/$(stock_release "$1")/vmlinuz"; }
 # Where the Rust metadata is, at the same place in the root: it works at no other.
 stock_folder() { echo "$state/build/$1/kernel"; }
 
-wanted_stock_packages() { packages packages-stock | checksum; }
-
 wanted_crates() { { stock_release "$1"; cat "$project/packaging/prepare-kernel"; } | checksum; }
 
 wanted_stock() {
@@ -34,7 +32,7 @@ wanted_stock() {
 }
 
 stock_packages_are_fresh() {
-	[[ -d $root && $(stamp "packages-$1") == "$(wanted_stock_packages)" && -f $(stock_image "$1") ]]
+	[[ -d $root && $(stamp "packages-$1") == "$(wanted_list stock)" && -f $(stock_image "$1") ]]
 }
 
 crates_are_fresh() { [[ $(stamp "crates-$1") == "$(wanted_crates "$1")" ]]; }
@@ -56,7 +54,7 @@ install_stock_packages() {
 		$install -t $suite-backports $(backported_packages packages-stock)
 		[ -e /usr/src/linux-source-$series.tar.xz ] || $install --reinstall linux-source-$series
 		echo \"\$release\" >'$state/build/$name/release'" --rw "$state/build/$name"
-	set_stamp "packages-$name" "$(wanted_stock_packages)"
+	set_stamp "packages-$name" "$(wanted_list stock)"
 }
 
 make_crates() {

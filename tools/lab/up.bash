@@ -80,6 +80,11 @@ wanted_kernel() {
 	{ kernel_source; stamp source; project_checksum; cat "${files[@]}" "$here/build-kernel"; } | checksum
 }
 
+# The list packages-NAME alone.
+wanted_list() { packages "packages-$1" | checksum; }
+
+list_is_fresh() { [[ -d $root && $(stamp "packages-$1") == "$(wanted_list "$1")" ]]; }
+
 root_is_fresh() { [[ -d $root && $(stamp root) == "$(wanted_root)" ]]; }
 
 source_is_fresh() { [[ ${KSRC-} || $(stamp source) ]]; }
@@ -141,6 +146,12 @@ install_packages() {
 		cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
 	fi
 	set_stamp root "$(wanted_root)"
+}
+
+install_list() {
+	: >"$state/log/packages-$1.log"
+	run_apt "packages for $1" "packages-$1" "$install $(packages "packages-$1")"
+	set_stamp "packages-$1" "$(wanted_list "$1")"
 }
 
 # run_apt TITLE LOG SCRIPT [ENTER-OPTION]...: a script around apt-get in the root. One that was
@@ -211,17 +222,17 @@ make_kernel() {
 	mv "$state/stamp/building" "$state/stamp/kernel-$name"
 }
 
-# Makes the parts that are missing or out of date. With the argument "root": no kernel. Leaves with
-# the lock shared and everything fresh; another clone may have got in between, hence the loop.
+# Makes the parts that are missing or out of date, of a kernel, or of the root: "root" for all of it,
+# "list NAME" for no more than the list packages-NAME. Leaves with the lock shared and everything fresh; another clone may have got in between, hence the loop.
 up() {
 	check_host
-	if [[ $1 != root && ${KSRC-} ]] && ! is_stock "$1"; then check_source; fi
+	if [[ $1 != root && $1 != list && ${KSRC-} ]] && ! is_stock "$1"; then check_source; fi
 	make_state
 	for _ in 1 2 3; do
 		lock shared
-		is_up "$1" && return
+		is_up "$@" && return
 		lock exclusive
-		make_parts "$1"
+		make_parts "$@"
 	done
 	lock shared
 }
@@ -230,7 +241,9 @@ make_parts() {
 	local name=$1 part plan=()
 	host_is_ready || [[ -d $root ]] || plan+=(make_host)
 	[[ -d $root ]] || plan+=(make_base)
-	if is_stock "$name"; then
+	if [[ $name == list ]]; then
+		plan+=("install_list $2")
+	elif is_stock "$name"; then
 		stock_packages_are_fresh "$name" || plan+=("install_stock_packages $name")
 		crates_are_fresh "$name" || plan+=("make_crates $name")
 		plan+=("make_stock $name")
@@ -252,6 +265,7 @@ make_parts() {
 }
 
 is_up() {
+	if [[ $1 == list ]]; then list_is_fresh "$2"; return; fi
 	if is_stock "$1"; then stock_is_fresh "$1"; return; fi
 	root_is_fresh || return
 	[[ $1 == root ]] || { source_is_fresh && kernel_is_fresh "$1"; }
