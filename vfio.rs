@@ -15,6 +15,7 @@
 use kernel::prelude::*;
 
 pub(crate) mod bindings;
+mod compat;
 mod device;
 mod driver;
 mod foreign;

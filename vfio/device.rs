@@ -6,6 +6,7 @@
 
 use super::{
     bindings,
+    compat,
     ratelimit::RateLimit,
     result::{
         to_number,
@@ -120,16 +121,16 @@ impl<T: Driver> Device<T> {
             // SAFETY: The field is valid for writes and holds nothing yet.
             unsafe { (&raw mut (*this).open).write(UnsafeCell::new(None)) };
             // SAFETY: The field is valid for writes and pinned, since the memory never moves.
-            unsafe { pin_init::raw_init(&raw mut (*this).log_limit, RateLimit::new()) };
+            unsafe { compat::raw_init(&raw mut (*this).log_limit, RateLimit::new()) };
             // SAFETY: As above.
             unsafe {
-                pin_init::raw_init(
+                compat::raw_init(
                     &raw mut (*this).foreign_lock,
                     new_mutex!((), "vfio_foreign_vfs"),
                 )
             };
             // SAFETY: As above. It is the last step that can fail, so nothing is left to undo.
-            unsafe { pin_init::raw_try_init(&raw mut (*this).data, T::init(pdev)) }
+            unsafe { compat::raw_try_init(&raw mut (*this).data, T::init(pdev)) }
         };
         init().inspect_err(|_| {
             // SAFETY: Undoes `vfio_pci_core_init_dev()`.

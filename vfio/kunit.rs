@@ -4,7 +4,10 @@
 //!
 //! C header: [`include/kunit/test.h`](srctree/include/kunit/test.h)
 
-use super::bindings as vfio;
+use super::{
+    bindings as vfio,
+    compat, //
+};
 use core::{
     mem::{
         size_of,
@@ -95,7 +98,7 @@ where
     let value = memory.as_mut_ptr();
 
     // SAFETY: `value` is valid for writes, and the box does not move until the value is dropped.
-    unsafe { pin_init::raw_try_init(value, init) }?;
+    unsafe { compat::raw_try_init(value, init) }?;
     // SAFETY: The value has been initialised.
     act(unsafe { &*value });
     // SAFETY: The value is initialised, and nobody uses it after this.

@@ -6,8 +6,8 @@
 
 # shellcheck disable=SC2154 # common.bash sets them
 
-# shellcheck source=../../packaging/kernels
-. "$project/packaging/kernels" # sets oldest and newest
+# shellcheck source=../../packaging/kernels.bash
+. "$project/packaging/kernels.bash"
 
 # 'stock' is the newest of them.
 stock_kernels=("stock-$newest")

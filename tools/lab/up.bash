@@ -41,7 +41,7 @@ explain() {
 	first=$(grep -nE -m 1 '^error|(: |fatal )error:|^E: |undefined symbol' "$log" | cut -d: -f1 || :)
 	if [[ $first ]]; then tail -n "+$first" "$log" | head -n 30; else tail -n 12 "$log"; fi | sed 's/^/  /' >&2
 	say "full log: $log"
-	why=$(sed -n 's/^lab-error: //p' "$log" | tail -n 1)
+	why=$(sed -nE 's/^(lab-error|kernel-tree): //p' "$log" | tail -n 1)
 	[[ ! $why ]] || die "$why"
 	if grep -qE 'No space left on device' "$log"; then
 		die "the disk is full: free some space below $state, or set VFIO_LAB_DIR to another place"
@@ -187,8 +187,10 @@ check_source() {
 
 # The kernel tree's own copy of our sources. It writes only what differs, so make does, too.
 lay_overlay() {
+	local line
 	"$project/tools/kernel-tree" install "$(kernel_source)" >"$state/log/overlay.log" 2>&1 ||
 		explain "laying our sources into the kernel tree" "$state/log/overlay.log"
+	sed -n 's/^kernel-tree: //p' "$state/log/overlay.log" | while read -r line; do say "$line"; done
 }
 
 make_kernel() {
