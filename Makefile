@@ -15,7 +15,7 @@ depmod = $(if $(wildcard $(KDIR)/System.map),,depmod $(if $(INSTALL_MOD_PATH),-b
 	'$(shell cat '$(KDIR)/include/config/kernel.release')')
 
 .PHONY: help demo check check-clients check-debug check-host bench modules modules_install \
-	install-tree remove-tree clean
+	interfaces install-tree remove-tree clean
 
 help:
 	@echo 'In a virtual machine, as root, with nothing prepared:'
@@ -33,6 +33,7 @@ help:
 	@echo '  make modules [KDIR=BUILD]     build the module outside of the tree, in build/'
 	@echo '  make modules_install          install what was built (as root)'
 	@echo '  make bench PF=ADDRESS         compare with vfio-pci on this machine, with that device'
+	@echo '  make interfaces               what of the kernel the module in build/ uses'
 	@echo '  make clean                    remove build/'
 
 demo:
@@ -64,6 +65,9 @@ modules modules_install:
 	+$(MAKE) -C '$(KDIR)' M='$(CURDIR)' MO='$(abspath $(MO))' $(if $(LLVM),LLVM=$(LLVM)) \
 		CONFIG_VFIO_PCI_RUST=m $(sign) $@
 	@$(if $(filter modules_install,$@),$(depmod))
+
+interfaces:
+	@tools/interfaces '$(MO)'
 
 install-tree remove-tree:
 	@test -n '$(KSRC)' || { echo 'make: say which kernel tree: make $@ KSRC=TREE' >&2; exit 2; }
