@@ -113,7 +113,8 @@ TEST_F(access, a_token_does_not_stand_in_for_the_node)
 	struct attempt vf = { .bdf = self->vf, .token = token_a };
 
 	EXPECT_EQ(AT_NODE + EACCES, try_as_nobody(&vf, PATH_GROUP));
-	EXPECT_EQ(AT_NODE + EACCES, try_as_nobody(&vf, PATH_CDEV));
+	if (!setup_path(PATH_CDEV))
+		EXPECT_EQ(AT_NODE + EACCES, try_as_nobody(&vf, PATH_CDEV));
 }
 
 TEST_F(access, the_node_does_not_stand_in_for_a_token)

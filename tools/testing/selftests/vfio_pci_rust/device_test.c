@@ -38,7 +38,7 @@ FIXTURE_VARIANT_ADD(device, vf_cdev) { PATH_CDEV, FUNCTION_VF };
 
 FIXTURE_SETUP(device)
 {
-	const char *problem = setup_pf(&self->pf);
+	const char *problem = setup_path(variant->path) ?: setup_pf(&self->pf);
 	bool vf = variant->function == FUNCTION_VF;
 
 	self->device = (struct device)DEVICE_CLOSED;

@@ -31,7 +31,7 @@ FIXTURE_VARIANT_ADD(feature, cdev) { .path = PATH_CDEV };
 
 FIXTURE_SETUP(feature)
 {
-	const char *problem = setup_pf(&self->pf);
+	const char *problem = setup_path(variant->path) ?: setup_pf(&self->pf);
 	char *pages;
 
 	self->device = (struct device)DEVICE_CLOSED;

@@ -94,9 +94,21 @@ const char *setup_modules(void)
 		(void)!system("modprobe -q -a vfio_iommu_type1 iommufd");
 	if (access("/dev/vfio/vfio", F_OK))
 		return "the kernel has no VFIO containers";
-	if (access("/dev/iommu", F_OK))
-		return "the kernel has no iommufd";
 	return NULL;
+}
+
+const char *setup_path(enum path path)
+{
+	const char *problem = setup_modules();
+
+	if (!problem && path == PATH_CDEV && any_path() != PATH_CDEV)
+		problem = "the kernel has no iommufd";
+	return problem;
+}
+
+enum path any_path(void)
+{
+	return access("/dev/iommu", F_OK) ? PATH_GROUP : PATH_CDEV;
 }
 
 int remove_module(void)

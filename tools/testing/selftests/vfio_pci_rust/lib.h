@@ -51,6 +51,9 @@ extern const uint8_t token_b[UUID_LEN];
 /* Loads our driver, and what opening a device takes. */
 const char *setup_modules(void);
 
+/* The same, and looks whether the kernel has this way to open a device. */
+const char *setup_path(enum path path);
+
 /*
  * The same, and finds the SR-IOV capable device to test with, which is
  * $VFIO_PCI_RUST_PF, or the first one there is.
@@ -138,6 +141,9 @@ int open_device(struct device *device, const char *bdf, enum path path,
 int open_named(struct device *device, const char *bdf, const char *name);
 
 void close_device(struct device *device);
+
+/* The cdev where the kernel has that, which takes an iommufd, else the group. */
+enum path any_path(void);
 
 /* Opens and closes again. */
 int try_open(const char *bdf, enum path path, const uint8_t *token);

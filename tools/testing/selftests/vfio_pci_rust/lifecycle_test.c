@@ -40,7 +40,7 @@ TEST_F(lifecycle, binds_and_unbinds_again_and_again)
 	for (i = 0; i < 10; i++) {
 		ASSERT_EQ(0, bind_driver(self->pf, NULL));
 		ASSERT_EQ(0, bind_driver(self->pf, DRIVER));
-		EXPECT_EQ(0, try_open(self->pf, i % 2 ? PATH_CDEV : PATH_GROUP, NULL));
+		EXPECT_EQ(0, try_open(self->pf, i % 2 ? any_path() : PATH_GROUP, NULL));
 	}
 }
 
@@ -52,12 +52,12 @@ TEST_F(lifecycle, vfs_come_and_go)
 	ASSERT_LT(0, read_sysfs(text, sizeof(text),
 				"/sys/bus/pci/devices/%s/sriov_totalvfs", self->pf));
 	total = atoi(text);
-	ASSERT_EQ(0, try_open(self->pf, PATH_CDEV, token_a));
+	ASSERT_EQ(0, try_open(self->pf, any_path(), token_a));
 	for (i = 0; i < 5; i++) {
 		ASSERT_EQ(0, set_numvfs(self->pf, total));
 		ASSERT_EQ(0, vf_bdf(self->pf, total - 1, vf));
 		EXPECT_TRUE(is_bound(vf, DRIVER));
-		EXPECT_EQ(0, try_open(vf, PATH_CDEV, token_a));
+		EXPECT_EQ(0, try_open(vf, any_path(), token_a));
 		ASSERT_EQ(0, set_numvfs(self->pf, 0));
 		EXPECT_EQ(-ENOENT, vf_bdf(self->pf, 0, vf));
 	}
@@ -99,7 +99,7 @@ TEST_F(lifecycle, binds_by_new_id)
 	ASSERT_EQ(0, bind_driver(self->pf, NULL));
 	ASSERT_EQ(0, write_sysfs(ids, "/sys/bus/pci/drivers/" DRIVER "/new_id"));
 	EXPECT_TRUE(is_bound(self->pf, DRIVER));
-	EXPECT_EQ(0, try_open(self->pf, PATH_CDEV, NULL));
+	EXPECT_EQ(0, try_open(self->pf, any_path(), NULL));
 	EXPECT_EQ(0, write_sysfs(ids, "/sys/bus/pci/drivers/" DRIVER "/remove_id"));
 }
 
@@ -119,7 +119,7 @@ TEST_F(lifecycle, unbinding_asks_the_user_and_waits)
 	pid_t pid;
 
 	ASSERT_LE(0, event);
-	ASSERT_EQ(0, open_device(&self->device, self->pf, PATH_CDEV, NULL));
+	ASSERT_EQ(0, open_device(&self->device, self->pf, any_path(), NULL));
 	ASSERT_EQ(0, on_event(self->device.fd, VFIO_PCI_REQ_IRQ_INDEX, event));
 
 	pid = fork();
@@ -143,7 +143,7 @@ TEST_F(lifecycle, module_stays_while_a_device_is_open)
 {
 	if (is_builtin())
 		SKIP(return, "the driver is built in");
-	ASSERT_EQ(0, open_device(&self->device, self->pf, PATH_CDEV, NULL));
+	ASSERT_EQ(0, open_device(&self->device, self->pf, any_path(), NULL));
 	EXPECT_EQ(-EAGAIN, remove_module());
 	EXPECT_TRUE(is_bound(self->pf, DRIVER));
 }

@@ -83,7 +83,7 @@ static int rebind(const char *bdf, const char *driver)
 TEST_F(parity, a_device_sleeps_while_nobody_uses_it)
 {
 	EXPECT_TRUE(gets_to(self->pf, "D3hot"));
-	ASSERT_EQ(0, open_device(&self->device, self->pf, PATH_CDEV, NULL));
+	ASSERT_EQ(0, open_device(&self->device, self->pf, any_path(), NULL));
 	EXPECT_TRUE(gets_to(self->pf, "D0"));
 	close_device(&self->device);
 	EXPECT_TRUE(gets_to(self->pf, "D3hot"));
@@ -102,7 +102,7 @@ TEST_F(parity, disable_idle_d3_holds_from_bind_to_unbind)
 	EXPECT_TRUE(stays_in(self->pf, "D0"));
 
 	ASSERT_EQ(0, set_parameter(variant->driver, "disable_idle_d3", "0"));
-	EXPECT_EQ(0, try_open(self->pf, PATH_CDEV, NULL));
+	EXPECT_EQ(0, try_open(self->pf, any_path(), NULL));
 	EXPECT_TRUE(stays_in(self->pf, "D0"));
 	ASSERT_EQ(0, rebind(self->pf, variant->driver));
 	EXPECT_TRUE(gets_to(self->pf, "D3hot"));
@@ -132,13 +132,13 @@ static int masks_in_device(const char *bdf, int fd)
 TEST_F(parity, nointxmask_holds_from_bind_to_unbind)
 {
 	ASSERT_EQ(0, set_parameter(variant->driver, "nointxmask", "1"));
-	ASSERT_EQ(0, open_device(&self->device, self->pf, PATH_CDEV, NULL));
+	ASSERT_EQ(0, open_device(&self->device, self->pf, any_path(), NULL));
 	EXPECT_EQ(1, masks_in_device(self->pf, self->device.fd));
 	close_device(&self->device);
 
 	ASSERT_EQ(0, rebind(self->pf, variant->driver));
 	ASSERT_EQ(0, set_parameter(variant->driver, "nointxmask", "0"));
-	ASSERT_EQ(0, open_device(&self->device, self->pf, PATH_CDEV, NULL));
+	ASSERT_EQ(0, open_device(&self->device, self->pf, any_path(), NULL));
 	EXPECT_EQ(0, masks_in_device(self->pf, self->device.fd));
 }
 
@@ -292,8 +292,8 @@ TEST_F(parity, removing_a_pf_waits_for_the_users_of_its_vfs)
 
 	ASSERT_EQ(0, set_numvfs(self->pf, 2));
 	ASSERT_EQ(0, vf_bdf(self->pf, 1, vf));
-	ASSERT_EQ(0, open_device(&self->device, self->pf, PATH_CDEV, token_a));
-	ASSERT_EQ(0, open_device(&self->vf_device, vf, PATH_CDEV, token_a));
+	ASSERT_EQ(0, open_device(&self->device, self->pf, any_path(), token_a));
+	ASSERT_EQ(0, open_device(&self->vf_device, vf, any_path(), token_a));
 	ASSERT_EQ(0, on_event(self->vf_device.fd, VFIO_PCI_REQ_IRQ_INDEX, event));
 	ASSERT_EQ(0, pthread_create(&setter, NULL, set_tokens, &self->device.fd));
 	ASSERT_EQ(0, start(&removal));
@@ -319,8 +319,8 @@ TEST_F(parity, unbinding_a_vf_waits_for_its_user_alone)
 
 	ASSERT_EQ(0, set_numvfs(self->pf, 2));
 	ASSERT_EQ(0, vf_bdf(self->pf, 1, vf));
-	ASSERT_EQ(0, open_device(&self->device, self->pf, PATH_CDEV, token_a));
-	ASSERT_EQ(0, open_device(&self->vf_device, vf, PATH_CDEV, token_a));
+	ASSERT_EQ(0, open_device(&self->device, self->pf, any_path(), token_a));
+	ASSERT_EQ(0, open_device(&self->vf_device, vf, any_path(), token_a));
 	ASSERT_EQ(0, on_event(self->vf_device.fd, VFIO_PCI_REQ_IRQ_INDEX, event));
 	ASSERT_EQ(0, start(&removal));
 	EXPECT_TRUE(comes(event));
@@ -359,7 +359,7 @@ TEST_F(parity, an_error_of_the_bus_is_told_to_the_user)
 	error.dev = dev;
 	error.fn = fn;
 
-	ASSERT_EQ(0, open_device(&self->device, self->pf, PATH_CDEV, NULL));
+	ASSERT_EQ(0, open_device(&self->device, self->pf, any_path(), NULL));
 	ASSERT_EQ(0, on_event(self->device.fd, VFIO_PCI_ERR_IRQ_INDEX, event));
 	fd = open("/dev/aer_inject", O_WRONLY);
 	ASSERT_LE(0, fd);

@@ -37,7 +37,7 @@ FIXTURE_VARIANT_ADD(process, cdev) { .path = PATH_CDEV };
 /* An open PF with a VF, and token_a. */
 FIXTURE_SETUP(process)
 {
-	const char *problem = setup_pf(&self->pf);
+	const char *problem = setup_path(variant->path) ?: setup_pf(&self->pf);
 
 	self->pf_device = (struct device)DEVICE_CLOSED;
 	self->device = (struct device)DEVICE_CLOSED;
@@ -94,9 +94,9 @@ static void check_unused(struct __test_metadata *_metadata, FIXTURE_DATA(process
 	const uint8_t *other = token == token_a ? token_b : token_a;
 
 	/* With an open VF this would take the token. */
-	ASSERT_EQ(0, open_device(&self->pf_device, self->pf, PATH_CDEV, NULL));
-	EXPECT_EQ(-EACCES, try_open(self->vf, PATH_CDEV, other));
-	EXPECT_EQ(0, try_open(self->vf, PATH_CDEV, token));
+	ASSERT_EQ(0, open_device(&self->pf_device, self->pf, any_path(), NULL));
+	EXPECT_EQ(-EACCES, try_open(self->vf, any_path(), other));
+	EXPECT_EQ(0, try_open(self->vf, any_path(), token));
 	EXPECT_EQ(0, set_token(self->pf_device.fd, token_a));
 	close_device(&self->pf_device);
 }
@@ -166,7 +166,7 @@ TEST_F_TIMEOUT(process, a_user_can_be_killed_at_any_time, 600)
 		ASSERT_EQ(pid, waitpid(pid, &status, 0));
 		/* It was not refused anything before. */
 		EXPECT_TRUE(WIFSIGNALED(status));
-		token_b_opens = !try_open(self->vf, PATH_CDEV, token_b);
+		token_b_opens = !try_open(self->vf, any_path(), token_b);
 		check_unused(_metadata, self, token_b_opens ? token_b : token_a);
 	}
 }
@@ -378,7 +378,7 @@ FIXTURE_SETUP(two_pfs)
 	for (i = 0; i < 2; i++) {
 		ASSERT_EQ(0, ensure_pf(self->pfs[i], DRIVER, 1));
 		ASSERT_EQ(0, vf_bdf(self->pfs[i], 0, self->vfs[i]));
-		ASSERT_EQ(0, open_device(&self->pf_devices[i], self->pfs[i], PATH_CDEV, NULL));
+		ASSERT_EQ(0, open_device(&self->pf_devices[i], self->pfs[i], any_path(), NULL));
 		ASSERT_EQ(0, set_token(self->pf_devices[i].fd, i ? token_b : token_a));
 	}
 }
@@ -393,30 +393,30 @@ FIXTURE_TEARDOWN(two_pfs)
 
 TEST_F(two_pfs, each_has_a_token_of_its_own)
 {
-	EXPECT_EQ(0, try_open(self->vfs[0], PATH_CDEV, token_a));
-	EXPECT_EQ(-EACCES, try_open(self->vfs[0], PATH_CDEV, token_b));
+	EXPECT_EQ(0, try_open(self->vfs[0], any_path(), token_a));
+	EXPECT_EQ(-EACCES, try_open(self->vfs[0], any_path(), token_b));
 	EXPECT_EQ(-EACCES, try_open(self->vfs[1], PATH_GROUP, token_a));
 	EXPECT_EQ(0, try_open(self->vfs[1], PATH_GROUP, token_b));
 }
 
 TEST_F(two_pfs, an_open_vf_of_the_one_is_nothing_to_the_other)
 {
-	ASSERT_EQ(0, open_device(&self->device, self->vfs[0], PATH_CDEV, token_a));
+	ASSERT_EQ(0, open_device(&self->device, self->vfs[0], any_path(), token_a));
 	EXPECT_EQ(-EBUSY, set_token(self->pf_devices[0].fd, token_b));
 	EXPECT_EQ(0, set_token(self->pf_devices[1].fd, token_a));
-	EXPECT_EQ(0, try_open(self->vfs[1], PATH_CDEV, token_a));
+	EXPECT_EQ(0, try_open(self->vfs[1], any_path(), token_a));
 }
 
 TEST_F(two_pfs, the_one_stays_when_the_other_goes)
 {
 	close_device(&self->pf_devices[1]);
-	ASSERT_EQ(0, open_device(&self->device, self->vfs[0], PATH_CDEV, token_a));
+	ASSERT_EQ(0, open_device(&self->device, self->vfs[0], any_path(), token_a));
 	ASSERT_EQ(0, bind_driver(self->pfs[1], NULL));
 	EXPECT_EQ(-EBUSY, set_token(self->pf_devices[0].fd, token_b));
 	EXPECT_EQ(0, ioctl(self->device.fd, VFIO_DEVICE_RESET));
 	close_device(&self->device);
 	EXPECT_EQ(0, set_token(self->pf_devices[0].fd, token_b));
-	EXPECT_EQ(0, try_open(self->vfs[0], PATH_CDEV, token_b));
+	EXPECT_EQ(0, try_open(self->vfs[0], any_path(), token_b));
 }
 
 TEST_HARNESS_MAIN

@@ -377,7 +377,7 @@ static void *run_opener(void *argument)
 	struct actor *actor = argument;
 
 	while (!is_over()) {
-		enum path path = choose(actor, 2) ? PATH_GROUP : PATH_CDEV;
+		enum path path = choose(actor, 2) ? PATH_GROUP : any_path();
 		struct device device = DEVICE_CLOSED;
 		char vf[BDF_LEN];
 
@@ -555,7 +555,7 @@ static void *run_administrator(void *argument)
 			close_device(&world.pf_device);
 			if (what == 7)
 				rebind_pf();
-			world.pf_path = choose(actor, 2) ? PATH_GROUP : PATH_CDEV;
+			world.pf_path = choose(actor, 2) ? PATH_GROUP : any_path();
 			open_pf(actor);
 			count(COUNT_PF_OPENED);
 			pthread_rwlock_unlock(&world.pf_lock);
@@ -599,7 +599,7 @@ FIXTURE_SETUP(stress)
 	if (problem)
 		SKIP(return, "%s", problem);
 	ASSERT_EQ(0, ensure_pf(self->pf, DRIVER, VFS));
-	ASSERT_EQ(0, open_device(&world.pf_device, self->pf, PATH_CDEV, NULL));
+	ASSERT_EQ(0, open_device(&world.pf_device, self->pf, any_path(), NULL));
 }
 
 FIXTURE_TEARDOWN(stress)
@@ -651,8 +651,8 @@ TEST_F_TIMEOUT(stress, all_at_once, HOURS)
 	EXPECT_EQ(0, set_token(world.pf_device.fd, token_a));
 	for (i = 0; i < VFS; i++) {
 		ASSERT_EQ(0, vf_bdf(self->pf, i, vf));
-		EXPECT_EQ(-EACCES, try_open(vf, PATH_CDEV, token_b));
-		EXPECT_EQ(0, try_open(vf, PATH_CDEV, token_a));
+		EXPECT_EQ(-EACCES, try_open(vf, any_path(), token_b));
+		EXPECT_EQ(0, try_open(vf, any_path(), token_a));
 	}
 	EXPECT_EQ(0, set_token(world.pf_device.fd, token_b));
 	free(world.values);
@@ -673,7 +673,7 @@ TEST_F_TIMEOUT(stress, a_million_calls, HOURS)
 	EXPECT_EQ(0, wrong);
 	ksft_print_msg("%ld calls\n", calls);
 	ASSERT_EQ(0, vf_bdf(self->pf, 0, vf));
-	EXPECT_EQ(0, try_open(vf, PATH_CDEV, token));
+	EXPECT_EQ(0, try_open(vf, any_path(), token));
 }
 
 TEST_HARNESS_MAIN

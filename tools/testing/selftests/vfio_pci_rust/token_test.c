@@ -31,7 +31,7 @@ FIXTURE_VARIANT_ADD(token, cdev) { .path = PATH_CDEV };
 /* An open PF with two VFs, and token_a. */
 FIXTURE_SETUP(token)
 {
-	const char *problem = setup_pf(&self->pf);
+	const char *problem = setup_path(variant->path) ?: setup_pf(&self->pf);
 
 	self->pf_device = (struct device)DEVICE_CLOSED;
 	self->device = (struct device)DEVICE_CLOSED;
@@ -255,7 +255,7 @@ FIXTURE_VARIANT_ADD(mixed, vf_ours_cdev) { C_DRIVER, DRIVER, PATH_CDEV, 0 };
 
 FIXTURE_SETUP(mixed)
 {
-	const char *problem = setup_pf(&self->pf);
+	const char *problem = setup_path(variant->path) ?: setup_pf(&self->pf);
 
 	self->pf_device = (struct device)DEVICE_CLOSED;
 	self->device = (struct device)DEVICE_CLOSED;
@@ -350,7 +350,7 @@ FIXTURE_VARIANT_ADD(foreign_pf, cdev) { .path = PATH_CDEV };
 
 FIXTURE_SETUP(foreign_pf)
 {
-	const char *problem = setup_pf(&self->pf);
+	const char *problem = setup_path(variant->path) ?: setup_pf(&self->pf);
 
 	if (problem)
 		SKIP(return, "%s", problem);
@@ -396,7 +396,7 @@ FIXTURE_VARIANT_ADD(plain, cdev) { .path = PATH_CDEV };
 
 FIXTURE_SETUP(plain)
 {
-	const char *problem = setup_modules();
+	const char *problem = setup_path(variant->path);
 
 	self->device = (struct device)DEVICE_CLOSED;
 	if (!problem)
