@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# What `check` and `check-debug` share: counting, and the kselftests.
+# What the checks share: counting, the kernel's log, the kselftests.
 
 # shellcheck disable=SC2034,SC2154 # the files that read this one use and set them
 
@@ -9,53 +9,96 @@ project=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$project" || exit 1
 lab=$project/tools/lab/lab
 
-passed=0
-failed=0
+# ---- counting ------------------------------------------------------------------------------------
+
+# The results, one a line: ok or not, how long it took in microseconds, what it was. Whatever runs at the
+# same time adds to the same file.
+results=
+
+now() { echo "${EPOCHREALTIME//[.,]/}"; }
+
+# What follows took from here on.
+since=$(now)
 
 # result STATUS NAME [LOG]: counts a test, and shows why it failed.
 result() {
-	if [ "$1" -eq 0 ]; then
-		passed=$((passed + 1))
-		echo "ok - $2"
-	else
-		failed=$((failed + 1))
-		echo "not ok - $2"
-		[ -z "${3-}" ] || { tail -n 40 "$3" | sed 's/^/    /'; }
+	local at verdict=ok why=
+	at=$(now)
+	if [ "$1" -ne 0 ]; then
+		verdict='not ok'
+		[ -z "${3-}" ] || why=$(printf '\n%s' '' && tail -n 40 "$3" | sed 's/^/    /')
 	fi
+	# At once, for others print, too.
+	printf '%s - %s%s\n' "$verdict" "$2" "$why"
+	printf '%s\t%s\t%s\n' "$verdict" $((at - since)) "$2" >>"$results"
+	since=$at
 }
 
 # check NAME COMMAND...: a test that passes if the command does.
 check() {
-	local name=$1 log=$out/log
+	local name=$1 log=$out/log.$BASHPID
 	shift
 	"$@" >"$log" 2>&1
 	result $? "$name" "$log"
 }
 
-# count_tap HARNESS PREFIX LOG: counts the tests of a TAP output, in lines that start with a prefix.
-# Whatever is skipped has not been shown to work.
+# count_tap HARNESS PREFIX: counts the tests of a TAP output as it comes, in lines that start with the
+# prefix, a pattern; where one fails, shows what came since the last. Whatever is skipped has not been
+# shown to work.
 count_tap() {
-	local harness=$1 prefix=$2 log=$3 line tests=0
-	while read -r line; do
+	local harness=$1 prefix=$2 log=$out/tap.$BASHPID line tests=0
+	: >"$log"
+	while IFS= read -r line; do
+		line=${line%$'\r'}
+		printf '%s\n' "$line" >>"$log"
+		[[ $line =~ ^$prefix((not )?ok [0-9]+ (.*)) ]] || continue
 		tests=$((tests + 1))
+		line=${BASH_REMATCH[1]}
 		case $line in
 		*'# SKIP'*) result 1 "$harness: $line" ;;
-		'not ok'*) result 1 "$harness: ${line#not ok * }" ;;
-		*) result 0 "$harness: ${line#ok * }" ;;
+		'not ok'*) result 1 "$harness: ${BASH_REMATCH[3]}" "$log" ;;
+		*) result 0 "$harness: ${BASH_REMATCH[3]}" ;;
 		esac
-	done < <(sed -nE "s/^$prefix((not )?ok [0-9]+ .*)/\1/p" "$log" | tr -d '\r')
+		: >"$log"
+	done
 	[ "$tests" -gt 0 ]
 	result $? "$harness ran" "$log"
 }
+
+count() { grep -c "^$1"$'\t' "$results"; }
+
+seconds() { printf '%d.%d s' $(($1 / 1000000)) $(($1 / 100000 % 10)); }
+
+finish() {
+	local verdict took name
+	echo '# what took longest'
+	sort -t $'\t' -k 2,2nr "$results" | head -n 10 | while IFS=$'\t' read -r verdict took name; do
+		printf '#%10s  %s\n' "$(seconds "$took")" "$name"
+	done
+	echo "$(count ok) passed, $(count 'not ok') failed"
+	[ "$(count 'not ok')" -eq 0 ] && [ "$(count ok)" -gt 0 ]
+}
+
+# ---- the kernel's log ----------------------------------------------------------------------------
 
 # reports LOG: the lines in which the kernel says that something is wrong with it.
 reports() {
 	grep -aE 'WARNING:|BUG:|Oops|UBSAN:|KASAN:|possible (recursive|circular) locking|inconsistent lock state|refcount_t:|unreferenced object|rust_kernel: panicked|panicked at|ODEBUG:|BUG [a-z]|INFO: task|corruption' "$1"
 }
 
-log_is_clean() {
-	! reports "$1" && ! grep -aE 'Call Trace|cut here' "$1"
+# has_worked LOG: a VFIO driver has had a device there. The log of a guest in which nothing ran is clean,
+# too, and shows nothing.
+has_worked() {
+	grep -qaE 'vfio-pci(-rust)? [0-9a-f]{4}:[0-9a-f]{2}:' "$1" && return
+	echo "no VFIO driver has had a device, so nothing has been tried: $1"
+	return 1
 }
+
+log_is_clean() {
+	has_worked "$1" && ! reports "$1" && ! grep -aE 'Call Trace|cut here' "$1"
+}
+
+# ---- what is common to the checks ----------------------------------------------------------------
 
 # start KERNEL: sets `source`, `build` and `out`, a folder that goes away at the end.
 start() {
@@ -66,16 +109,13 @@ start() {
 	build=$(field "build-$1")
 	out=$(mktemp -d "$(field lab)/check.XXXXXX") || exit 1
 	trap 'rm -rf "$out"' EXIT
-}
-
-finish() {
-	echo "$passed passed, $failed failed"
-	[ "$failed" -eq 0 ]
+	results=$out/results
+	: >"$results"
 }
 
 build_selftests() {
 	mkdir -p "$out/selftests"
-	"$lab" root --out "$out/selftests" make -C "$source/tools/testing/selftests" \
+	"$lab" root --out "$out/selftests" make -j"$(nproc)" -C "$source/tools/testing/selftests" \
 		TARGETS=vfio_pci_rust O="$out/selftests/build" INSTALL_PATH="$out/selftests/install" \
 		KHDR_INCLUDES="-isystem $build/usr/include" install >"$out/selftests/log" 2>&1
 	cat "$out/selftests/log"
