@@ -10,6 +10,7 @@ use kernel::prelude::*;
 
 /// A value of the token, by number: two equal generations of one PF mean the same value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(Hash))]
 pub(crate) struct Generation(u64);
 
 impl Generation {
@@ -34,10 +35,12 @@ impl Generation {
 
 /// Somebody who is opening the PF, by the number of the thread. A thread opens one device at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(Hash))]
 pub(crate) struct Opener(pub(crate) i32);
 
 /// What an opener of the PF presents.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug, Hash))]
 enum Presented {
     Nothing,
     /// The token that is set, by its generation.
@@ -61,6 +64,7 @@ pub(crate) enum PfUse {
 ///
 /// Changes are offered to a second keeper of the token first, as a closure: it returns an error if
 /// VFs that this state does not know of forbid the change.
+#[cfg_attr(test, derive(Clone, Debug, Hash, PartialEq, Eq))]
 pub(crate) struct State {
     token: Uuid,
     generation: Generation,

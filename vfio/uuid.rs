@@ -12,6 +12,8 @@ use core::arch::asm;
 ///
 /// It cannot be copied or printed, it is compared in constant time, and its bytes are overwritten
 /// when it is dropped.
+// Models of it on the host are copied.
+#[cfg_attr(test, derive(Clone, Debug, Hash, PartialEq, Eq))]
 #[repr(transparent)]
 pub(crate) struct Uuid([u8; 16]);
 
