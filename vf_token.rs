@@ -352,9 +352,14 @@ pub(crate) fn opened(dev: &Enabled<'_, VfioPciRust>) -> Result {
 }
 
 fn end_opening(pf: &VfioDevice, token: &Token, failed: bool) {
-    token
-        .lock()
-        .end_opening(failed, |t| pf.core_match_token_uuid(t));
+    let end = |state: &mut State, failed| {
+        state.end_opening(failed, |t| pf.core_match_token_uuid(t));
+        Ok(())
+    };
+    // Taking the token back changes it. Beside somebody who is opening a VF it stays.
+    if !failed || change(pf, token, |state| end(state, true)).is_err() {
+        let _ = end(&mut token.lock(), false);
+    }
 }
 
 /// Takes a token back that was presented for a PF, if the PF's opening has failed in the end.

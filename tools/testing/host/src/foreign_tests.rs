@@ -841,6 +841,22 @@ fn a_vf_can_change_its_driver_meanwhile() {
     }
 }
 
+/// An opening of the PF that fails takes its token back. That, too, is a change.
+#[test]
+fn a_token_that_is_taken_back_was_no_foreign_vf_opened_with() {
+    let with_new = Opener(0, By::Cdev, 2);
+    for by in [By::Cdev, By::Group] {
+        // Who brings the token has nobody in the way.
+        let all = [with_new, FailingPfOpener(by, 2)];
+        assert_eq!(broken(Nothing, FOREIGN, &all), [STALE, CHANGED, BUSY]);
+        assert!(broken(DRIVER, FOREIGN, &all).is_empty());
+        let all = [with_new, FailingPfOpener(by, 2), CDEV, Setter(3)];
+        assert!(broken(DRIVER, FOREIGN, &all).is_empty());
+        let all = [with_new, FailingPfOpener(by, 2), GROUP, Setter(3)];
+        assert!(broken(DRIVER, OURS, &all).is_empty());
+    }
+}
+
 /// Whoever waits for the lock of a foreign VF's set waits for its user's memory.
 #[test]
 fn a_vf_can_keep_its_set_locked_for_ever() {
