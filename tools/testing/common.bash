@@ -43,7 +43,7 @@ check() {
 }
 
 # count_tap HARNESS PREFIX: counts the tests of a TAP output as it comes, in lines that start with the
-# prefix, a pattern; where one fails, shows what came since the last. Whatever is skipped has not been
+# prefix, a pattern without groups; where one fails, shows what came since the last. Whatever is skipped has not been
 # shown to work.
 count_tap() {
 	local harness=$1 prefix=$2 log=$out/tap.$BASHPID line tests=0
