@@ -135,49 +135,57 @@ fn of_pf(dev: &VfioDevice) -> Option<&Arc<Token>> {
     }
 }
 
-/// The token of a VF's PF, if it has one of ours.
+/// The PF of a VF and its token, if the PF is under this driver.
 #[inline]
-fn of_pf_of(vf: &VfioDevice) -> Option<&Arc<Token>> {
+fn pf_of(vf: &VfioDevice) -> Option<(&VfioDevice, &Arc<Token>)> {
     match vf.sriov_pf() {
-        SriovPf::Same(pf) => of_pf(pf),
+        SriovPf::Same(pf) => of_pf(pf).map(|token| (pf, token)),
         SriovPf::Other | SriovPf::None => None,
     }
 }
 
-/// Calls `change` with the state of `pf`, while nobody opens a VF that is under another VFIO driver.
+/// Calls `f`, which changes the token of `pf`, while no VF that is not under this driver is being
+/// opened.
 ///
 /// # Errors
 ///
-/// - `EBUSY` if somebody has such a VF open, or is just opening or closing it; or if a VF is just
-///   being bound or unbound.
+/// - `EBUSY` if such a VF is open.
+/// - `EAGAIN` if one is just being opened, closed, reset, bound or unbound, created or removed.
 /// - `ENOMEM` if there are such VFs and no memory to look at them.
-/// - Those of `change`.
+/// - Those of `f`.
 #[inline]
-fn change(pf: &VfioDevice, token: &Token, change: impl FnOnce(&mut State) -> Result) -> Result {
+fn change(pf: &VfioDevice, token: &Token, f: impl FnOnce(&mut State) -> Result) -> Result {
     let mut state = token.lock();
     if state.owns_all_vfs() {
-        return change(&mut state);
+        return f(&mut state);
     }
+    let roster = state.roster();
     drop(state);
-    change_beside_others(pf, token, change)
+    change_beside_others(pf, token, roster, f)
 }
 
 #[cold]
 fn change_beside_others(
     pf: &VfioDevice,
     token: &Token,
-    change: impl FnOnce(&mut State) -> Result,
+    roster: Option<u64>,
+    f: impl FnOnce(&mut State) -> Result,
 ) -> Result {
-    // Who has a VF open is not to be disturbed.
+    let roster = roster.ok_or(EAGAIN)?;
+    // Who has a VF open is not to be disturbed by its locks.
     pf.core_match_token_uuid(None).map_err(|_| EBUSY)?;
     // Whoever opens a VF has the lock of its device set before that of the token.
-    let vfs = pf.hold_foreign_vfs()?;
+    let _vfs = pf.hold_foreign_vfs()?;
     let mut state = token.lock();
-    if !state.has_own_vfs(vfs.own()) {
-        return Err(EBUSY);
+    // VFs that were passed over as this driver's may not be that any more.
+    if state.roster() != Some(roster) {
+        return Err(EAGAIN);
     }
-    change(&mut state)
+    f(&mut state)
 }
+
+const TRY_AGAIN: &CStr =
+    c"a VF that is not under this driver is just being opened, closed, bound or unbound; try again";
 
 /// Sets the token of `pf`.
 ///
@@ -189,20 +197,29 @@ fn change_beside_others(
 /// - `ENOTTY` if the device is no PF.
 pub(crate) fn set(pf: &Opened<'_, VfioPciRust>, new: &Uuid) -> Result {
     let token = of_pf(pf).ok_or(ENOTTY)?;
-    change(pf, token, |state| {
+    let result = change(pf, token, |state| {
         state.set(pf.sriov_active(), new, |t| pf.core_match_token_uuid(t))
-    })
-    .inspect_err(|e| not_set(pf, *e))
+    });
+    match result {
+        Ok(()) => Ok(()),
+        Err(e) => Err(not_set(pf, e)),
+    }
 }
 
+/// Tells why the token was not set, and returns the error for the caller.
 #[cold]
-fn not_set(pf: &VfioDevice, error: Error) {
-    let why = match error {
-        ENODEV => c"there are no VFs; enable SR-IOV first (sriov_numvfs)",
-        EBUSY => c"a VF is open; close all VFs of this device first",
-        _ => return,
+fn not_set(pf: &VfioDevice, error: Error) -> Error {
+    let (why, error) = match error {
+        ENODEV => (
+            c"there are no VFs; enable SR-IOV first (sriov_numvfs)",
+            ENODEV,
+        ),
+        EBUSY => (c"a VF is open; close all VFs of this device first", EBUSY),
+        EAGAIN => (TRY_AGAIN, EBUSY),
+        _ => return error,
     };
     pf.notice(c"VF token not set: ", None, why);
+    error
 }
 
 /// What is to be done for a device that has just been registered: makes the core keep the token of a
@@ -214,20 +231,28 @@ pub(crate) fn registered(dev: &Locked<'_, VfioPciRust>) {
         // There are no VFs before the PF is bound, so the core has no reason to refuse. If it did,
         // only VFs under other drivers would notice, until the PF's user sets a token.
         let _ = dev.core_match_token_uuid(Some(state.token()));
-    } else if let Some(token) = of_pf_of(dev) {
+    } else if let Some((_, token)) = pf_of(dev) {
         token.lock().add_own_vf();
     }
 }
 
-/// The counterpart of [`registered`], before the device is unregistered.
+/// Ends the life of the token of a PF that is about to be unregistered.
 pub(crate) fn unregistering(dev: &Locked<'_, VfioPciRust>) {
-    if of_pf(dev).is_some() {
-        // It waits until the users of the VFs have closed them. The core would do it later anyway.
-        if dev.num_vfs() > 0 {
-            let _ = sriov_configure(dev, 0);
-        }
-        retire(dev);
-    } else if let Some(token) = of_pf_of(dev) {
+    let Some(token) = of_pf(dev) else { return };
+    // A VF is the only one who would still ask for the token. This waits until the users of the VFs
+    // have closed them. The core would do it later anyway.
+    let _ = sriov_configure(dev, 0);
+    let mut state = token.lock();
+    state.retire();
+    // The core frees its copy without overwriting it. No VF is left that it could refuse for.
+    let mut fresh = Uuid::nil();
+    fresh.randomize();
+    let _ = dev.core_match_token_uuid(Some(&fresh));
+}
+
+/// Has a PF not count its VF any more, which nobody can have open.
+pub(crate) fn unregistered(dev: &Locked<'_, VfioPciRust>) {
+    if let Some((_, token)) = pf_of(dev) {
         token.lock().remove_own_vf();
     }
 }
@@ -241,20 +266,6 @@ pub(crate) fn sriov_configure(pf: &Locked<'_, VfioPciRust>, num_vfs: c_int) -> R
     let result = pf.sriov_configure(num_vfs);
     token.lock().set_vfs(u32::try_from(pf.num_vfs()).ok());
     result
-}
-
-/// Takes the token out of the world before its PF is unregistered.
-///
-/// SR-IOV has to be off by then: a VF is the only one who would still ask for it.
-fn retire(pf: &Locked<'_, VfioPciRust>) {
-    if let Some(token) = of_pf(pf) {
-        let mut state = token.lock();
-        state.retire();
-        // The core frees its copy without overwriting it. No VF is left that it could refuse for.
-        let mut fresh = Uuid::nil();
-        fresh.randomize();
-        let _ = pf.core_match_token_uuid(Some(&fresh));
-    }
 }
 
 /// Decides whether `dev` may be opened by somebody who presents `given`.
@@ -329,7 +340,7 @@ pub(crate) fn opened(dev: &Enabled<'_, VfioPciRust>) -> Result {
     let opener = this_opener();
     let open = |state: &mut State| state.open_pf(opener, |t| dev.core_match_token_uuid(t));
 
-    // Who does not change the token need not care for VFs that are being opened.
+    // An opening that does not change the token is not in the way of VFs that are being opened.
     let will_change = token.lock().will_change(opener);
     let result = if will_change {
         change(dev, token, open)
@@ -339,58 +350,67 @@ pub(crate) fn opened(dev: &Enabled<'_, VfioPciRust>) -> Result {
     match result {
         Ok(()) => {
             if !dev.failure_will_be_known() {
-                end_opening(dev, token, false);
+                token.lock().end_opening();
             }
             Ok(())
         }
+        Err(EAGAIN) => {
+            dev.notice(c"VF token not taken: ", None, TRY_AGAIN);
+            Err(EACCES)
+        }
         Err(EBUSY | EACCES) => {
-            vf_is_open(dev, true);
+            dev.notice(
+                c"not opened: a VF of PF ",
+                Some(dev),
+                c" was opened, or its token changed, meanwhile; present the token that is set",
+            );
             Err(EACCES)
         }
         Err(e) => Err(e),
     }
 }
 
-fn end_opening(pf: &VfioDevice, token: &Token, failed: bool) {
-    let end = |state: &mut State, failed| {
-        state.end_opening(failed, |t| pf.core_match_token_uuid(t));
-        Ok(())
-    };
-    // Taking the token back changes it. Beside somebody who is opening a VF it stays.
-    if !failed || change(pf, token, |state| end(state, true)).is_err() {
-        let _ = end(&mut token.lock(), false);
+/// Forgets the token that was presented for a PF which has not been opened after all.
+pub(crate) fn not_opened(dev: &VfioDevice) {
+    if let Some(token) = of_pf(dev) {
+        token.lock().forget_opener();
     }
 }
 
 /// Takes a token back that was presented for a PF, if the PF's opening has failed in the end.
 pub(crate) fn closed(dev: &Closing<'_, VfioPciRust>) {
-    if let Some(token) = of_pf(dev) {
-        end_opening(dev, token, dev.has_failed());
+    let Some(token) = of_pf(dev) else { return };
+    let can_take_back = dev.has_failed() && token.lock().can_take_back();
+    if can_take_back {
+        // That changes the token. If somebody is opening a VF just now, the new one stays.
+        let _ = change(dev, token, |state| {
+            state.take_back(|t| dev.core_match_token_uuid(t));
+            Ok(())
+        });
     }
+    token.lock().end_opening();
 }
 
 fn match_vf(vf: &VfioDevice, seen: &Atomic<u64>, given: Option<&Uuid>) -> Result {
-    match vf.sriov_pf() {
-        SriovPf::Same(pf) => {
-            let Some(token) = of_pf(pf) else {
-                return Err(EINVAL);
-            };
-            let result = token.lock().match_vf(given);
-            match result {
-                Ok(generation) => seen.store(generation.to_raw(), Relaxed),
-                Err(ENODEV) => (),
-                Err(_) => vf.notice(
-                    problem(given.is_some()),
-                    Some(pf),
-                    c" is under VFIO; ask its user for the token (set with VFIO_DEVICE_FEATURE; \
-                     DPDK: --vfio-vf-token=UUID) and open the VF as \"... vf_token=UUID\"",
-                ),
-            }
-            result.map(|_| ())
+    if let Some((pf, token)) = pf_of(vf) {
+        let state = token.lock();
+        let result = state.match_vf(given);
+        if let Ok(generation) = result {
+            seen.store(generation.to_raw(), Relaxed);
         }
-        SriovPf::Other => vf.core_match_token_uuid(given),
-        SriovPf::None if given.is_none() => Ok(()),
-        SriovPf::None => {
+        drop(state);
+        if matches!(result, Err(EACCES)) {
+            vf.notice(
+                problem(given.is_some()),
+                Some(pf),
+                c" is under VFIO; ask its user for the token (set with VFIO_DEVICE_FEATURE; DPDK: \
+                 --vfio-vf-token=UUID) and open the VF as \"... vf_token=UUID\"",
+            );
+        }
+        return result.map(|_| ());
+    }
+    match vf.sriov_pf() {
+        SriovPf::None if given.is_some() => {
             vf.notice(
                 c"VF token given",
                 None,
@@ -398,6 +418,8 @@ fn match_vf(vf: &VfioDevice, seen: &Atomic<u64>, given: Option<&Uuid>) -> Result
             );
             Err(EINVAL)
         }
+        SriovPf::None => Ok(()),
+        SriovPf::Same(_) | SriovPf::Other => vf.core_match_token_uuid(given),
     }
 }
 
@@ -416,10 +438,7 @@ fn problem(given: bool) -> &'static CStr {
 /// `EACCES` if the token has changed since it was presented.
 #[inline]
 pub(crate) fn claim(dev: &VfioDevice) -> Result<Option<Claim>> {
-    let (Role::Vf(seen), SriovPf::Same(pf)) = (dev.data(), dev.sriov_pf()) else {
-        return Ok(None);
-    };
-    let Some(token) = of_pf(pf) else {
+    let (Role::Vf(seen), Some((pf, token))) = (dev.data(), pf_of(dev)) else {
         return Ok(None);
     };
 

@@ -202,11 +202,18 @@ impl Driver for VfioPciRust {
         vf_token::unregistering(dev);
     }
 
+    fn unregistered(dev: &Locked<'_, Self>) {
+        vf_token::unregistered(dev);
+    }
+
     #[inline]
     fn open_device<'a>(dev: Closed<'a, Self>) -> Result<(Enabled<'a, Self>, Self::Open)> {
+        let device = dev.device();
         let claim = vf_token::claim(&dev)?;
-        let enabled = dev.enable()?;
-        vf_token::opened(&enabled)?;
+        let enabled = dev
+            .enable()
+            .and_then(|enabled| vf_token::opened(&enabled).map(|()| enabled))
+            .inspect_err(|_| vf_token::not_opened(device))?;
         if is_intel_display(enabled.pdev()) {
             enabled.notice(
                 c"Intel graphics: no regions for the OpRegion and the host and LPC bridges; bind \

@@ -79,10 +79,12 @@ pub(crate) struct State {
     previous: Uuid,
     /// The generation that began with that opening.
     undoable: Generation,
-    /// How many VFs there are, if that is known and not about to change.
+    /// How many VFs there are, unless they are just being created or removed.
     vfs: Option<u32>,
-    /// How many of the VFs are bound to the same driver as the PF.
+    /// How many of them are bound to the same driver as the PF.
     own_vfs: u32,
+    /// How often one of these two has changed.
+    roster: u64,
 }
 
 impl State {
@@ -100,6 +102,7 @@ impl State {
             undoable: Generation::NONE,
             vfs: Some(0),
             own_vfs: 0,
+            roster: 0,
         }
     }
 
@@ -113,34 +116,22 @@ impl State {
         &self.token
     }
 
-    /// Replaces the token by another one.
-    #[inline]
-    fn store(&mut self, other: &Uuid) {
-        // This overwrites the old one.
-        self.token.copy_from(other);
-        self.generation = self.generation.next();
-        // The PF is in use, so its opening has not failed.
-        self.previous.wipe();
-    }
-
-    /// Says how many VFs there are from now on, or that it is not known while they come and go.
+    /// Says how many VFs there are from now on; nothing while they are created or removed.
     pub(crate) fn set_vfs(&mut self, vfs: Option<u32>) {
         self.vfs = vfs;
+        self.roster = self.roster.wrapping_add(1);
     }
 
     /// Counts a VF that is bound to the driver of the PF.
     pub(crate) fn add_own_vf(&mut self) {
         self.own_vfs = self.own_vfs.saturating_add(1);
+        self.roster = self.roster.wrapping_add(1);
     }
 
     /// Counts it as unbound again.
     pub(crate) fn remove_own_vf(&mut self) {
         self.own_vfs = self.own_vfs.saturating_sub(1);
-    }
-
-    /// Whether so many VFs, and no more, are bound to the same driver as the PF.
-    pub(crate) fn has_own_vfs(&self, count: u32) -> bool {
-        self.own_vfs == count
+        self.roster = self.roster.wrapping_add(1);
     }
 
     /// Whether no VF can be bound to another driver, so that all that are open, or being opened,
@@ -148,6 +139,12 @@ impl State {
     #[inline]
     pub(crate) fn owns_all_vfs(&self) -> bool {
         self.vfs == Some(self.own_vfs)
+    }
+
+    /// A number that changes whenever VFs come or go, or one comes to the driver of the PF or leaves
+    /// it; none while they are created or removed.
+    pub(crate) fn roster(&self) -> Option<u64> {
+        self.vfs.map(|_| self.roster)
     }
 
     /// Sets the token, as `VFIO_DEVICE_FEATURE` does.
@@ -178,7 +175,11 @@ impl State {
             return offer(None).map_err(|_| EBUSY);
         }
         offer(Some(new)).map_err(|_| EBUSY)?;
-        self.store(new);
+        // This overwrites the old one.
+        self.token.copy_from(new);
+        self.generation = self.generation.next();
+        // The PF is in use, so its opening has not failed.
+        self.previous.wipe();
         Ok(())
     }
 
@@ -243,6 +244,12 @@ impl State {
         self.presented_by(opener) == Presented::New
     }
 
+    /// Forgets what was presented for an opening of the PF that has failed.
+    pub(crate) fn forget_opener(&mut self) {
+        self.opener = None;
+        self.presented.wipe();
+    }
+
     /// Lets the opening of the PF by `opener` take effect: a new token that was presented becomes
     /// the token. Until [`State::end_opening`] the one before is kept.
     ///
@@ -256,10 +263,8 @@ impl State {
         opener: Opener,
         offer: impl Fn(Option<&Uuid>) -> Result,
     ) -> Result {
-        let presented = self.presented_by(opener);
-        self.opener = None;
-        let result = self.take_effect(presented, offer);
-        self.presented.wipe();
+        let result = self.take_effect(self.presented_by(opener), offer);
+        self.forget_opener();
         result
     }
 
@@ -289,20 +294,22 @@ impl State {
         }
     }
 
-    /// Says that the opening that [`State::open_pf`] let take effect has come to an end: it has
-    /// `failed` after that, so that the token is again the one before; or it cannot fail any more.
-    ///
-    /// If a VF has been opened with the new token by then, the new one stays.
-    pub(crate) fn end_opening(&mut self, failed: bool, offer: impl Fn(Option<&Uuid>) -> Result) {
-        let undo = failed
-            && !self.retired
-            && self.claims == 0
-            && self.generation == self.undoable
-            && offer(Some(&self.previous)).is_ok();
-        if undo {
+    /// Whether there is a token to be taken back if the opening that [`State::open_pf`] let take
+    /// effect has failed. If a VF has been opened with the new token by then, the new one stays.
+    pub(crate) fn can_take_back(&self) -> bool {
+        !self.retired && self.claims == 0 && self.generation == self.undoable
+    }
+
+    /// Takes the token back, if it can be. The second keeper may refuse, too.
+    pub(crate) fn take_back(&mut self, offer: impl Fn(Option<&Uuid>) -> Result) {
+        if self.can_take_back() && offer(Some(&self.previous)).is_ok() {
             self.token.copy_from(&self.previous);
             self.generation = self.generation.next();
         }
+    }
+
+    /// Says that the opening cannot fail any more, or has done so: the token before is forgotten.
+    pub(crate) fn end_opening(&mut self) {
         self.previous.wipe();
         self.undoable = Generation::NONE;
     }

@@ -166,11 +166,10 @@ impl<T: Driver> Device<T> {
             // look at the device until it is freed.
             unsafe { kernel::bindings::mutex_lock(&raw mut (*set).lock) };
         }
-        // SAFETY: The counterpart of `vfio_pci_core_init_dev()`. It leaves two pointers to memory
-        // that it has freed.
+        // SAFETY: The counterpart of `vfio_pci_core_init_dev()`. It frees `pm_save`, which a reset of
+        // the set would use, and leaves the pointer.
         unsafe {
             bindings::vfio_pci_core_release_dev(vdev);
-            (*core).region = ptr::null_mut();
             (*core).pm_save = ptr::null_mut();
         }
         if !set.is_null() {
@@ -186,8 +185,8 @@ impl<T: Driver> Device<T> {
     ///
     /// # Safety
     ///
-    /// `vdev` was initialised with [`Device::init`] for the same `T` and is registered, or between
-    /// its initialisation and the end of its registration, for as long as `'a`.
+    /// `vdev` was initialised with [`Device::init`] for the same `T`, and not abandoned, for as long
+    /// as `'a`.
     pub(super) unsafe fn from_raw<'a>(vdev: *mut bindings::vfio_device) -> &'a Self {
         // SAFETY: `core` is the first field and starts with the `struct vfio_device`.
         unsafe { &*vdev.cast() }
@@ -258,15 +257,6 @@ impl<T: Driver> Device<T> {
                 after.as_char_ptr(),
             )
         };
-    }
-
-    /// How many virtual functions are enabled, 0 while SR-IOV is off.
-    pub(crate) fn num_vfs(&self) -> c_int {
-        #[cfg(CONFIG_PCI_IOV)]
-        // SAFETY: `pdev` is valid.
-        return unsafe { kernel::bindings::pci_num_vf(self.pdev_raw()) };
-        #[cfg(not(CONFIG_PCI_IOV))]
-        return 0;
     }
 
     /// Whether SR-IOV is enabled, or just being enabled or disabled.
@@ -477,6 +467,11 @@ impl<'a, T: Driver> Closed<'a, T> {
         Self(dev)
     }
 
+    /// The device, which remains when the opening has failed.
+    pub(crate) fn device(&self) -> &'a Device<T> {
+        self.0
+    }
+
     /// Enables the device: resets it, saves its state, sets up config space and BARs.
     ///
     /// # Errors
@@ -501,7 +496,7 @@ impl<T: Driver> Deref for Closed<'_, T> {
 pub(crate) struct Enabled<'a, T: Driver>(&'a Device<T>);
 
 impl<T: Driver> Enabled<'_, T> {
-    /// Whether [`Closing::has_failed`] will tell if the opening fails after this.
+    /// Whether [`Closing::has_failed`] can tell, later, that this opening has failed.
     pub(crate) fn failure_will_be_known(&self) -> bool {
         #[cfg(CONFIG_IOMMUFD)]
         // SAFETY: The device is valid, and the lock of the device set is held, under which the field
@@ -536,14 +531,6 @@ impl<T: Driver> Drop for Enabled<'_, T> {
 
 /// A device that is open, and stays so as long as this lives.
 pub(crate) struct Opened<'a, T: Driver>(&'a Device<T>);
-
-impl<T: Driver> Clone for Opened<'_, T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T: Driver> Copy for Opened<'_, T> {}
 
 impl<'a, T: Driver> Opened<'a, T> {
     /// # Safety
@@ -631,6 +618,15 @@ impl<'a, T: Driver> Locked<'a, T> {
     /// The device lock of the PCI device is held for as long as the value lives.
     pub(super) unsafe fn new(dev: &'a Device<T>) -> Self {
         Self(dev)
+    }
+
+    /// How many virtual functions are enabled, 0 while SR-IOV is off.
+    pub(crate) fn num_vfs(&self) -> c_int {
+        #[cfg(CONFIG_PCI_IOV)]
+        // SAFETY: `pdev` is valid.
+        return unsafe { kernel::bindings::pci_num_vf(self.0.pdev_raw()) };
+        #[cfg(not(CONFIG_PCI_IOV))]
+        return 0;
     }
 
     /// Enables `num_vfs` virtual functions, or disables them all if it is 0, and returns how many

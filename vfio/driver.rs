@@ -71,8 +71,7 @@ pub(crate) trait Driver: Sized + 'static {
     /// Any error keeps the device from being bound.
     fn init(pdev: &pci::Device<Core<'_>>) -> impl PinInit<Self::Data, Error>;
 
-    /// Called after the device is registered and before it is unregistered, in this order:
-    /// `registered`, any of the others, `unregistering`. Users may already have opened the device.
+    /// Called after the device is registered. Users may already have opened it.
     fn registered(_dev: &Locked<'_, Self>) {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
@@ -80,6 +79,12 @@ pub(crate) trait Driver: Sized + 'static {
     /// Called when the device is about to be unregistered. Users may still have it open; the
     /// driver core waits for them after this call.
     fn unregistering(_dev: &Locked<'_, Self>) {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Called when the device has been unregistered and nobody can have it open any more. It is the
+    /// last call for it.
+    fn unregistered(_dev: &Locked<'_, Self>) {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
@@ -102,12 +107,12 @@ pub(crate) trait Driver: Sized + 'static {
     }
 
     /// Decides whether the device may be opened by somebody who presents `token`. Called before
-    /// the device is opened, by the thread that opens it, and possibly without that it will be.
+    /// the device is opened, by the thread that opens it; the opening may still fail after this.
     fn match_token(_dev: &Device<Self>, _token: Option<&Uuid>, _path: Path) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
-    /// Told of a name that is the device's, with something behind it that is no token.
+    /// Called when the device is opened by a name with something after the address that is no token.
     fn match_malformed(_dev: &Device<Self>) {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
@@ -148,10 +153,10 @@ impl<T: Driver> DriverVTable<T> {
         from_result(|| {
             if T::HAS_OPEN_DEVICE {
                 let (enabled, open) = T::open_device(closed)?;
-                // SAFETY: The lock of the device set is held.
-                let previous = unsafe { dev.replace_open(Some(open)) };
+                // SAFETY: The lock of the device set is held. There is none, since the device was
+                // not open.
+                unsafe { dev.replace_open(Some(open)) };
                 enabled.finish();
-                drop(previous);
             } else {
                 closed.enable()?.finish();
             }
@@ -207,12 +212,13 @@ impl<T: Driver> DriverVTable<T> {
 
     /// # Safety
     ///
-    /// Called by the VFIO core with a registered device of `T`; `name` is a string that belongs to
-    /// the caller, who does not use it any more if this returns anything but 0.
+    /// Called by the VFIO core with a registered device of `T`; `name` is a string to which nobody
+    /// else has access during the call.
     unsafe extern "C" fn match_(vdev: *mut bindings::vfio_device, name: *mut c_char) -> c_int {
         // SAFETY: The core keeps the device registered during the call.
         let dev = unsafe { Device::<T>::from_raw(vdev) };
-        // SAFETY: `name` is a string, whose bytes nobody else has access to.
+        // SAFETY: By the requirement of this function. Who gets the name after this device looks at
+        // the address alone, which stays as it is.
         let name =
             unsafe { slice::from_raw_parts_mut(name.cast::<u8>(), kernel::bindings::strlen(name)) };
         let mut token = Uuid::nil();
@@ -221,14 +227,18 @@ impl<T: Driver> DriverVTable<T> {
             Name::Bare => None,
             Name::WithToken(place) => match name.get_mut(place).map(|t| token.parse_and_wipe(t)) {
                 Some(Ok(())) => Some(&token),
-                _ => return Self::malformed(dev),
+                _ => return Self::malformed(dev, name),
             },
-            Name::Malformed => return Self::malformed(dev),
+            Name::Malformed => return Self::malformed(dev, name),
         };
         from_result(|| T::match_token(dev, given, Path::Group).map(|()| 1))
     }
 
-    fn malformed(dev: &Device<T>) -> c_int {
+    fn malformed(dev: &Device<T>, name: &mut [u8]) -> c_int {
+        // There may be a token in it all the same.
+        if let Some(rest) = name.get_mut(dev.address().len()..) {
+            rest.fill(0);
+        }
         if T::HAS_MATCH_MALFORMED {
             T::match_malformed(dev);
         }
@@ -283,7 +293,8 @@ impl<T: Driver> DriverVTable<T> {
         }
     }
 
-    /// The table under the name `N`: in read-only memory, and the same for all devices.
+    /// The table under the name `N`, in read-only memory. Whoever tells devices by the address of
+    /// their table has to call this once for all of them.
     pub(super) const fn named<N: DriverName>() -> &'static bindings::vfio_device_ops {
         struct Table<T: Driver, N: DriverName>(PhantomData<(T, N)>);
 

@@ -15,9 +15,12 @@ use super::{
     Device,
     Driver, //
 };
-use core::ptr::{
-    self,
-    NonNull, //
+use core::{
+    mem,
+    ptr::{
+        self,
+        NonNull, //
+    }, //
 };
 use kernel::{
     bindings::{
@@ -39,26 +42,18 @@ use kernel::{
 
 /// The VFs of a PF that are not bound to the PF's driver. As long as this lives, none of them is
 /// bound, unbound, opened or closed, but for an opening by group that waits for this to end.
+///
+/// # Invariants
+///
+/// The locks of all that are in the list are held, and with them `outer`, which allows that.
 pub(crate) struct ForeignVfs<'a> {
-    held: Option<KBox<HeldVf>>,
-    own: u32,
-    // Dropped after the VFs, whose locks it allows to hold together.
-    _outer: Guard<'a, (), MutexBackend>,
+    _held: List,
+    // Dropped after the VFs.
+    _outer: Outer<'a>,
 }
 
-impl ForeignVfs<'_> {
-    fn push(&mut self, vf: HeldVf) -> Result {
-        let mut vf = KBox::new(vf, GFP_KERNEL)?;
-        vf.next = self.held.take();
-        self.held = Some(vf);
-        Ok(())
-    }
-
-    /// How many other VFs there were, which are bound to the PF's driver and not held.
-    pub(crate) fn own(&self) -> u32 {
-        self.own
-    }
-}
+/// The lock without which nobody takes more than one of those of VFs.
+type Outer<'a> = Guard<'a, (), MutexBackend>;
 
 impl<T: Driver> Device<T> {
     /// Holds the VFs of this PF that are not bound to its driver. Waits for nobody who does something
@@ -66,49 +61,66 @@ impl<T: Driver> Device<T> {
     ///
     /// # Errors
     ///
-    /// - `EBUSY` if one of them is just being bound, unbound, opened, closed or reset.
+    /// - `EAGAIN` if one of them is just being bound, unbound, opened, closed or reset.
     /// - `ENOMEM`.
     pub(crate) fn hold_foreign_vfs(&self) -> Result<ForeignVfs<'_>> {
-        let mut vfs = ForeignVfs {
-            held: None,
-            own: 0,
-            _outer: self.foreign_lock().lock(),
-        };
+        let outer = self.foreign_lock().lock();
+        let mut held = List(None);
         let mut all = Vfs {
             pf: self.pdev_raw(),
-            at: ptr::null_mut(),
+            at: None,
         };
         while let Some(vf) = all.next() {
-            match Registered::of(self, vf) {
-                Found::Own => vfs.own = vfs.own.saturating_add(1),
-                Found::Foreign(vdev) => {
-                    let mut held = HeldVf::new(vf, Some(vdev));
-                    held.lock_set(self.foreign_lock())?;
-                    vfs.push(held)?;
-                }
-                Found::Nothing => vfs.push(HeldVf::new(vf, None))?,
+            match Registered::of(self, &vf) {
+                Found::Own => (),
+                Found::Foreign(vdev) => held.push(HeldVf::new(vf, Some(vdev)))?,
+                Found::Nothing => held.push(HeldVf::new(vf, None))?,
             }
         }
-        // Not before: who opens, closes or resets a VF tries this lock, too, with the other one held.
-        let mut next = &mut vfs.held;
-        while let Some(held) = next {
-            held.lock_device(self.foreign_lock())?;
-            // Bound since it was looked at.
-            if held.vdev.is_none() && !matches!(Registered::of(self, held.vf), Found::Nothing) {
-                return Err(EBUSY);
-            }
-            next = &mut held.next;
-        }
-        Ok(vfs)
+        held.for_each(|vf| vf.lock_set(&outer))?;
+        // The device locks come last: an opener tries that of his device with the lock of the set
+        // held, and would fail if it were taken.
+        held.for_each(|vf| vf.lock_device(&outer))?;
+        // None has been bound since it was looked at.
+        held.for_each(|vf| match (&vf.vdev, Registered::of(self, &vf.vf)) {
+            (None, Found::Own | Found::Foreign(_)) => Err(EAGAIN),
+            _ => Ok(()),
+        })?;
+        // INVARIANT: All locks have been taken.
+        Ok(ForeignVfs {
+            _held: held,
+            _outer: outer,
+        })
     }
 }
 
-impl Drop for ForeignVfs<'_> {
+/// A reference to a VF.
+///
+/// # Invariants
+///
+/// The device is valid, and this has a reference to it.
+struct Vf(NonNull<pci_dev>);
+
+impl Vf {
+    fn as_dev(&self) -> *mut device {
+        // SAFETY: By the type invariant.
+        unsafe { &raw mut (*self.0.as_ptr()).dev }
+    }
+}
+
+impl Clone for Vf {
+    fn clone(&self) -> Self {
+        // SAFETY: By the type invariant.
+        // INVARIANT: This takes the reference.
+        unsafe { kernel::bindings::pci_dev_get(self.0.as_ptr()) };
+        Self(self.0)
+    }
+}
+
+impl Drop for Vf {
     fn drop(&mut self) {
-        // One after the other, and not one inside of the other.
-        while let Some(mut vf) = self.held.take() {
-            self.held = vf.next.take();
-        }
+        // SAFETY: By the type invariant.
+        unsafe { kernel::bindings::pci_dev_put(self.0.as_ptr()) };
     }
 }
 
@@ -116,26 +128,26 @@ impl Drop for ForeignVfs<'_> {
 ///
 /// # Invariants
 ///
-/// `pf` is valid. `at` is null or a VF to which this has a reference.
+/// `pf` is valid.
 struct Vfs {
     pf: *mut pci_dev,
-    at: *mut pci_dev,
+    at: Option<Vf>,
 }
 
 impl Vfs {
-    /// The next one, which is there until this is called again.
-    fn next(&mut self) -> Option<NonNull<pci_dev>> {
-        // SAFETY: By the type invariants. The function takes over the reference to `at`.
-        // INVARIANT: It returns null, or a VF with a reference.
-        self.at = unsafe { bindings::vfio_pci_rust_next_vf(self.pf, self.at) };
-        NonNull::new(self.at)
-    }
-}
-
-impl Drop for Vfs {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariants.
-        unsafe { kernel::bindings::pci_dev_put(self.at) };
+    fn next(&mut self) -> Option<Vf> {
+        let at = self.at.take().map_or(ptr::null_mut(), |vf| {
+            let at = vf.0.as_ptr();
+            // The function below drops the reference.
+            mem::forget(vf);
+            at
+        });
+        // SAFETY: `pf` is valid by the type invariant; `at` is null, or a device with a reference,
+        // which goes to the function.
+        let next = unsafe { bindings::vfio_pci_rust_next_vf(self.pf, at) };
+        // INVARIANT: The function has taken a reference.
+        self.at = NonNull::new(next).map(Vf);
+        self.at.clone()
     }
 }
 
@@ -159,16 +171,16 @@ struct Registered {
 }
 
 impl Registered {
-    fn of<T: Driver>(pf: &Device<T>, vf: NonNull<pci_dev>) -> Found {
+    fn of<T: Driver>(pf: &Device<T>, vf: &Vf) -> Found {
         let mut search = Search {
             // SAFETY: `pf` is registered, so its class is that of all devices of VFIO.
             class: unsafe { (*pf.as_vfio()).device.class },
             found: ptr::null_mut(),
         };
-        // SAFETY: `vf` is valid, and the function gets the data that it wants.
+        // SAFETY: The device is valid; `search` outlives the call, and nobody else has it.
         unsafe {
             kernel::bindings::device_for_each_child(
-                &raw mut (*vf.as_ptr()).dev,
+                vf.as_dev(),
                 (&raw mut search).cast(),
                 Some(Search::look),
             )
@@ -184,12 +196,6 @@ impl Registered {
         } else {
             Found::Foreign(this)
         }
-    }
-
-    /// The lock of the device set.
-    fn lock(&self) -> *mut mutex {
-        // SAFETY: By the type invariants; a registered device has a device set.
-        unsafe { &raw mut (*(*self.vdev.as_ptr()).dev_set).lock }
     }
 }
 
@@ -209,11 +215,13 @@ struct Search {
 impl Search {
     /// Takes a reference to the registration of `child`, if it is a registered device of VFIO.
     ///
-    /// There is none to `child` itself: if that were the last one, the driver's module might be gone.
+    /// Whoever walks through children has a reference to each for a moment. If `child` is not
+    /// registered any more, that one can be the last, and then its driver may be gone, as with
+    /// everybody else who looks at the class of VFIO.
     ///
     /// # Safety
     ///
-    /// `child` is valid, `data` is a `Search` that nobody else uses meanwhile.
+    /// `child` is valid during the call, `data` is a `Search` that nobody else uses meanwhile.
     unsafe extern "C" fn look(child: *mut device, data: *mut c_void) -> c_int {
         // SAFETY: By the requirement of this function.
         let (this, of_child) = unsafe { (&mut *data.cast::<Self>(), (*child).class) };
@@ -222,7 +230,7 @@ impl Search {
         }
         // SAFETY: Devices of that class are part of a `struct vfio_device`.
         let vdev = unsafe { container_of!(child, bindings::vfio_device, device) };
-        // SAFETY: `vdev` is valid.
+        // SAFETY: It is as valid as `child`.
         if unsafe { bindings::vfio_device_try_get_registration(vdev) } {
             this.found = vdev;
         }
@@ -230,82 +238,111 @@ impl Search {
     }
 }
 
-/// A VF that is not bound to the driver of its PF.
+/// A lock that is held.
 ///
 /// # Invariants
 ///
-/// - This has a reference to `vf`.
-/// - If `set_locked`, this holds the lock of the device set of `vdev`, which there is.
-/// - If `device_locked`, this holds the lock of `vf`.
-struct HeldVf {
-    next: Option<KBox<HeldVf>>,
-    vf: NonNull<pci_dev>,
-    vdev: Option<Registered>,
-    set_locked: bool,
-    device_locked: bool,
+/// The lock is held, and valid as long as this lives.
+struct Locked(*mut mutex);
+
+impl Locked {
+    /// Takes the lock, if nobody has it. It is not waited for: who opens a VF has its locks for long,
+    /// and can make that last, since VFIO reads user memory under that of the device set.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` if somebody has it.
+    ///
+    /// # Safety
+    ///
+    /// The lock is valid as long as the returned value lives.
+    unsafe fn try_new(lock: *mut mutex, outer: &Outer<'_>) -> Result<Self> {
+        let outer: *const Mutex<()> = outer.lock_ref();
+        // SAFETY: `lock` is valid; `Mutex<()>` is laid out as C's, and that one is held.
+        let locked = unsafe {
+            bindings::vfio_pci_rust_mutex_trylock_nest_lock(lock, outer.cast_mut().cast())
+        };
+        // INVARIANT: The function tells whether the lock has been taken.
+        locked.then_some(Self(lock)).ok_or(EAGAIN)
+    }
 }
 
-// Neither lock is waited for: who opens a VF has them for long, and can make that last, since user
-// memory is read under that of the device set.
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants.
+        unsafe { kernel::bindings::mutex_unlock(self.0) };
+    }
+}
+
+/// A VF that is not bound to the driver of its PF, with its locks, if they have been taken.
+struct HeldVf {
+    next: Option<KBox<HeldVf>>,
+    // In the order in which they are dropped.
+    device_lock: Option<Locked>,
+    set_lock: Option<Locked>,
+    vdev: Option<Registered>,
+    vf: Vf,
+}
+
 impl HeldVf {
-    fn new(vf: NonNull<pci_dev>, vdev: Option<Registered>) -> Self {
-        // SAFETY: `vf` is valid.
-        // INVARIANT: This takes the reference; no lock is held.
-        unsafe { kernel::bindings::pci_dev_get(vf.as_ptr()) };
+    fn new(vf: Vf, vdev: Option<Registered>) -> Self {
         Self {
             next: None,
-            vf,
+            device_lock: None,
+            set_lock: None,
             vdev,
-            set_locked: false,
-            device_locked: false,
+            vf,
         }
     }
 
-    fn device_lock(&self) -> *mut mutex {
-        // SAFETY: `vf` is valid by the type invariants.
-        unsafe { &raw mut (*self.vf.as_ptr()).dev.mutex }
-    }
-
-    /// Takes the lock of the device set, if there is one, with `outer` held.
-    fn lock_set(&mut self, outer: &Mutex<()>) -> Result {
-        if let Some(vdev) = &self.vdev {
-            // INVARIANT: The function tells whether the lock has been taken.
-            self.set_locked = try_lock(vdev.lock(), outer);
-            return self.set_locked.then_some(()).ok_or(EBUSY);
+    /// Takes the lock of the device set, if the VF is registered with the VFIO core.
+    fn lock_set(&mut self, outer: &Outer<'_>) -> Result {
+        let Some(vdev) = &self.vdev else {
+            return Ok(());
+        };
+        // SAFETY: `vdev` is registered.
+        let set = unsafe { (*vdev.vdev.as_ptr()).dev_set };
+        if set.is_null() {
+            return Err(EAGAIN);
         }
+        // SAFETY: The set lives as long as `vdev`, which is dropped after the lock.
+        self.set_lock = Some(unsafe { Locked::try_new(&raw mut (*set).lock, outer) }?);
         Ok(())
     }
 
-    /// Takes the lock of the device, with `outer` held.
-    fn lock_device(&mut self, outer: &Mutex<()>) -> Result {
-        // INVARIANT: As above.
-        self.device_locked = try_lock(self.device_lock(), outer);
-        self.device_locked.then_some(()).ok_or(EBUSY)
+    fn lock_device(&mut self, outer: &Outer<'_>) -> Result {
+        let dev = self.vf.as_dev();
+        // SAFETY: The lock is part of `vf`, which is dropped after it.
+        self.device_lock = Some(unsafe { Locked::try_new(&raw mut (*dev).mutex, outer) }?);
+        Ok(())
     }
 }
 
-/// Takes one of many locks that are held together only with `outer` held.
-fn try_lock(lock: *mut mutex, outer: &Mutex<()>) -> bool {
-    // SAFETY: The callers have a valid lock; `Mutex` starts with C's.
-    unsafe {
-        bindings::vfio_pci_rust_mutex_trylock_nest_lock(
-            lock,
-            ptr::from_ref(outer).cast_mut().cast(),
-        )
+struct List(Option<KBox<HeldVf>>);
+
+impl List {
+    fn push(&mut self, vf: HeldVf) -> Result {
+        let mut vf = KBox::new(vf, GFP_KERNEL)?;
+        vf.next = self.0.take();
+        self.0 = Some(vf);
+        Ok(())
+    }
+
+    fn for_each(&mut self, mut f: impl FnMut(&mut HeldVf) -> Result) -> Result {
+        let mut next = &mut self.0;
+        while let Some(vf) = next {
+            f(vf)?;
+            next = &mut vf.next;
+        }
+        Ok(())
     }
 }
 
-impl Drop for HeldVf {
+impl Drop for List {
     fn drop(&mut self) {
-        if self.device_locked {
-            // SAFETY: This holds the lock by the type invariants.
-            unsafe { kernel::bindings::mutex_unlock(self.device_lock()) };
+        // One after the other, and not one inside of the other.
+        while let Some(mut vf) = self.0.take() {
+            self.0 = vf.next.take();
         }
-        if let (true, Some(vdev)) = (self.set_locked, &self.vdev) {
-            // SAFETY: As above.
-            unsafe { kernel::bindings::mutex_unlock(vdev.lock()) };
-        }
-        // SAFETY: This has the reference.
-        unsafe { kernel::bindings::pci_dev_put(self.vf.as_ptr()) };
     }
 }

@@ -197,6 +197,10 @@ impl<T: Driver> Registration<T> {
         }
         // SAFETY: The device is registered.
         unsafe { bindings::vfio_pci_core_unregister_device(vdev.cast()) };
+        if T::HAS_UNREGISTERED {
+            // SAFETY: The reference of `probe` keeps the device, and the bus still holds its lock.
+            T::unregistered(&unsafe { Locked::new(Device::<T>::from_raw(vdev)) });
+        }
         // SAFETY: It is not registered any more.
         unsafe { Self::put(vdev) };
     }

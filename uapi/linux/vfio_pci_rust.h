@@ -43,8 +43,8 @@
 /* SR-IOV is not enabled on the PF: there are no VFs to protect. */
 #define VFIO_PCI_RUST_ERR_NO_VFS	ENODEV
 /*
- * A VF of the PF is open, under this driver or another one; or a VF under
- * another one is being opened, closed, bound or unbound.
+ * A VF of the PF is open, under this driver or another one; or a VF that is not
+ * under this one is being opened, closed, reset, bound or unbound.
  */
 #define VFIO_PCI_RUST_ERR_VF_OPEN	EBUSY
 
@@ -56,7 +56,8 @@
 /*
  * A VF whose PF is bound to a VFIO driver, or a PF with an open VF: the token is
  * missing or wrong, or it was replaced before the opening took effect. Or a PF
- * that is opened once more by the group that has it open, with another token.
+ * that is opened once more by the group that has it open, with another token; or
+ * with another token while a VF that is not under this driver is being opened.
  */
 #define VFIO_PCI_RUST_ERR_TOKEN		EACCES
 /*

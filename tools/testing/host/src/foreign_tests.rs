@@ -273,13 +273,13 @@ fn unbind(vf: usize) -> Vec<Step> {
 
     vec![
         Lock(Mutex::Device(vf)),
-        Leave(vf),
         Lock(Mutex::GroupDevices(vf)),
         LeaveGroup(vf),
         Unlock(Mutex::GroupDevices(vf)),
         DelChild(vf),
         PutFirst(vf),
         WaitForUsers(vf),
+        Leave(vf),
         Unbound(vf),
         Unlock(Mutex::Device(vf)),
     ]
@@ -314,6 +314,8 @@ struct Progress {
     /// The VFs of which it has a registration, and those that it passed over: they are ours.
     registrations: u8,
     passed_over: u8,
+    /// What the driver knew of its VFs before it looked for others.
+    roster: u64,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]
@@ -432,6 +434,7 @@ impl World {
                 if !changes || self.state.owns_all_vfs() {
                     return self.change(me, change);
                 }
+                self.progress[me].roster = self.state.roster().unwrap();
             }
             Step::AskCore => return next_if(self.core.users == 0),
             Step::Find(vf) => {
@@ -461,9 +464,9 @@ impl World {
             }
             Step::LockFound(_) | Step::TryFound(_) | Step::TryDevice(_) => (),
             Step::AtLast(change) => {
-                // Those that were passed over are all that this driver has.
-                let count = self.progress[me].passed_over.count_ones();
-                if scene.protocol >= Trying && !self.state.has_own_vfs(count) {
+                // Those that were passed over are still this driver's.
+                let roster = Some(self.progress[me].roster);
+                if scene.protocol >= Trying && self.state.roster() != roster {
                     self.was_busy = true;
                     return End;
                 }
@@ -549,7 +552,8 @@ impl World {
             Change::Set(token) => state.set(true, &uuid(token), offer),
             Change::OpenPf => state.open_pf(who, offer),
             Change::TakeBack => {
-                state.end_opening(true, offer);
+                state.take_back(offer);
+                state.end_opening();
                 Ok(())
             }
         });
@@ -614,7 +618,7 @@ impl World {
         self.unlock_vfs(me);
         self.held.retain(|_, holder| *holder != me);
         if self.progress[me].can_fail {
-            self.state.end_opening(false, |_| Ok(()));
+            self.state.end_opening();
         }
         self.progress[me] = Progress {
             step,

@@ -34,7 +34,7 @@ fn no(_: Option<&Uuid>) -> Result {
 fn open_pf(state: &mut State, given: Option<&Uuid>) -> Result {
     state.match_pf(ME, given, PfUse::Closed, yes)?;
     state.open_pf(ME, yes)?;
-    state.end_opening(false, yes);
+    state.end_opening();
     Ok(())
 }
 
@@ -253,13 +253,14 @@ fn an_opening_that_fails_after_all_gives_the_token_back() {
     };
     let mut state = opened_with_another();
     let seen = state.match_vf(Some(&uuid(2))).unwrap();
-    state.end_opening(true, keep);
+    state.take_back(keep);
+    state.end_opening();
     assert_eq!(bytes(state.token()), bytes(&uuid(1)));
     assert_eq!(*offers.borrow(), [Some(bytes(&uuid(1)))]);
     assert_eq!(state.claim(seen), Err(EACCES));
 
     // There is nothing to give back a second time.
-    state.end_opening(true, no);
+    state.take_back(yes);
     assert_eq!(bytes(state.token()), bytes(&uuid(1)));
 }
 
@@ -267,23 +268,57 @@ fn an_opening_that_fails_after_all_gives_the_token_back() {
 fn the_token_is_not_given_back_where_it_is_in_use() {
     // The opening has not failed.
     let mut state = opened_with_another();
-    state.end_opening(false, yes);
-    state.end_opening(true, yes);
+    state.end_opening();
+    state.take_back(yes);
     assert_eq!(bytes(state.token()), bytes(&uuid(2)));
     // A VF is open with it, under this driver or another one.
     let mut state = opened_with_another();
     let seen = state.match_vf(Some(&uuid(2))).unwrap();
     state.claim(seen).unwrap();
-    state.end_opening(true, yes);
+    state.take_back(yes);
     assert_eq!(bytes(state.token()), bytes(&uuid(2)));
     let mut state = opened_with_another();
-    state.end_opening(true, no);
+    state.take_back(no);
     assert_eq!(bytes(state.token()), bytes(&uuid(2)));
     // Another one has been set.
     let mut state = opened_with_another();
     state.set(true, &uuid(3), yes).unwrap();
-    state.end_opening(true, yes);
+    state.take_back(yes);
     assert_eq!(bytes(state.token()), bytes(&uuid(3)));
+}
+
+#[test]
+fn an_opening_that_fails_early_leaves_nothing() {
+    let mut state = state_with(uuid(1));
+    state
+        .match_pf(ME, Some(&uuid(2)), PfUse::Closed, yes)
+        .unwrap();
+    state.forget_opener();
+    assert!(!state.will_change(ME));
+    assert_eq!(state.open_pf(ME, yes), Ok(()));
+    assert_eq!(bytes(state.token()), bytes(&uuid(1)));
+}
+
+#[test]
+fn the_roster_changes_with_every_vf() {
+    let mut state = state_with(uuid(1));
+    let mut seen = vec![state.roster()];
+    let mut is_new = |state: &State| {
+        let is_new = !seen.contains(&state.roster());
+        seen.push(state.roster());
+        is_new
+    };
+    state.set_vfs(Some(1));
+    assert!(is_new(&state));
+    state.add_own_vf();
+    assert!(is_new(&state));
+    state.remove_own_vf();
+    assert!(is_new(&state));
+    state.set_vfs(None);
+    assert_eq!(state.roster(), None);
+    // The same number again is not the same VFs.
+    state.set_vfs(Some(1));
+    assert!(is_new(&state));
 }
 
 #[test]
@@ -322,7 +357,7 @@ fn a_retired_token_is_gone() {
     // The nil UUID, which is what is left in its place, opens nothing.
     assert_eq!(state.match_vf(Some(&nil)), Err(ENODEV));
     assert_eq!(state.claim(seen), Err(ENODEV));
-    state.end_opening(true, yes);
+    state.take_back(yes);
     assert_eq!(bytes(state.token()), [0; 16]);
 }
 
