@@ -17,7 +17,7 @@ results=
 
 now() { echo "${EPOCHREALTIME//[.,]/}"; }
 
-# What follows took from here on.
+# When what the next result tells of began, at the latest.
 since=$(now)
 
 # result STATUS NAME [LOG]: counts a test, and shows why it failed.
@@ -38,13 +38,14 @@ result() {
 check() {
 	local name=$1 log=$out/log.$BASHPID
 	shift
+	since=$(now)
 	"$@" >"$log" 2>&1
 	result $? "$name" "$log"
 }
 
 # count_tap HARNESS PREFIX: counts the tests of a TAP output as it comes, in lines that start with the
-# prefix, a pattern without groups; where one fails, shows what came since the last. Whatever is skipped has not been
-# shown to work.
+# prefix, a pattern without groups; where one fails, shows what came since the last. Whatever is skipped
+# has not been shown to work.
 count_tap() {
 	local harness=$1 prefix=$2 log=$out/tap.$BASHPID line tests=0
 	: >"$log"
