@@ -251,7 +251,7 @@ impl<T: Driver> DriverVTable<T> {
     /// There is no `release`, see [`Device::abandon`].
     const fn table(name: &'static CStr) -> bindings::vfio_device_ops {
         bindings::vfio_device_ops {
-            name: name.as_ptr().cast_mut().cast(),
+            name: name.to_bytes_with_nul().as_ptr().cast_mut().cast(),
             init: Some(Self::init),
             open_device: Some(Self::open_device),
             close_device: Some(Self::close_device),

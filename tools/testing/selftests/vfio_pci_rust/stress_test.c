@@ -67,6 +67,8 @@ static struct {
 	atomic_long has[OPENERS];
 	/* Odd while the administrator is about to change how many VFs there are. */
 	atomic_long vfs_changed;
+	/* Odd while VFs are created, removed, bound or unbound: SET may be refused for it. */
+	atomic_long vfs_moved;
 	/* For reading while the PF is used, for writing while it is closed. */
 	pthread_rwlock_t pf_lock;
 	struct device pf_device;
@@ -211,7 +213,8 @@ static void end_change(struct value *value, bool set)
 
 static int set_once(long id)
 {
-	long vfs = atomic_load(&world.vfs_changed), has[OPENERS];
+	long vfs = atomic_load(&world.vfs_changed), moved = atomic_load(&world.vfs_moved);
+	long has[OPENERS];
 	struct value *value = &world.values[id];
 	uint8_t token[UUID_LEN];
 	int answer;
@@ -228,7 +231,7 @@ static int set_once(long id)
 		break;
 	case -EBUSY:
 		count(COUNT_SET_BUSY);
-		if (were_closed(has))
+		if (were_closed(has) && !(moved & 1) && atomic_load(&world.vfs_moved) == moved)
 			violation("SET was refused, and no VF was open");
 		break;
 	case -ENODEV:
@@ -441,7 +444,9 @@ static void change_vfs(int number)
 
 	if (!(atomic_load(&world.vfs_changed) & 1))
 		atomic_fetch_add(&world.vfs_changed, 1);
+	atomic_fetch_add(&world.vfs_moved, 1);
 	answer = set_numvfs(world.pf, number);
+	atomic_fetch_add(&world.vfs_moved, 1);
 	if (answer)
 		violation("%d VFs: %s", number, strerror(-answer));
 	else if (number)
@@ -455,9 +460,11 @@ static void rebind_vf(struct actor *actor)
 
 	if (vf_bdf(world.pf, choose(actor, VFS), vf))
 		return;
+	atomic_fetch_add(&world.vfs_moved, 1);
 	answer = write_sysfs(vf, "/sys/bus/pci/drivers/" DRIVER "/unbind");
 	if (!answer)
 		answer = write_sysfs(vf, "/sys/bus/pci/drivers/" DRIVER "/bind");
+	atomic_fetch_add(&world.vfs_moved, 1);
 	if (answer)
 		violation("rebinding %s: %s", vf, strerror(-answer));
 	count(COUNT_VF_BOUND);
