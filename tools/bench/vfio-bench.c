@@ -120,14 +120,6 @@ static __attribute__((constructor(101))) void restore_at_exit(void)
 
 /* ---- measuring --------------------------------------------------------------------------- */
 
-static int64_t now(clockid_t clock)
-{
-	struct timespec ts;
-
-	clock_gettime(clock, &ts);
-	return ts.tv_sec * 1000000000LL + ts.tv_nsec;
-}
-
 static int compare(const void *a, const void *b)
 {
 	double x = *(const double *)a, y = *(const double *)b;

@@ -519,7 +519,7 @@ TEST_F_TIMEOUT(fault, disabling_vfs, HOURS)
 
 static int unload(struct state *state)
 {
-	int ret = remove_module();
+	int ret = remove_module(DRIVER);
 
 	return ret == -ENOENT ? 0 : ret;
 }
@@ -553,7 +553,7 @@ TEST_F_TIMEOUT(fault, loading_the_module, HOURS)
 
 static int remove_it(struct state *state)
 {
-	return remove_module();
+	return remove_module(DRIVER);
 }
 
 TEST_F_TIMEOUT(fault, removing_the_module, HOURS)

@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#ifndef _GNU_SOURCE	/* on the command line, or not */
+#define _GNU_SOURCE
+#endif
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -101,7 +106,7 @@ const char *setup_path(enum path path)
 {
 	const char *problem = setup_modules();
 
-	if (!problem && path == PATH_CDEV && any_path() != PATH_CDEV)
+	if (!problem && path != PATH_GROUP && any_path() == PATH_GROUP)
 		problem = "the kernel has no iommufd";
 	return problem;
 }
@@ -111,9 +116,9 @@ enum path any_path(void)
 	return access("/dev/iommu", F_OK) ? PATH_GROUP : PATH_CDEV;
 }
 
-int remove_module(void)
+int remove_module(const char *driver)
 {
-	return syscall(SYS_delete_module, module_of(DRIVER), O_NONBLOCK) ? -errno : 0;
+	return syscall(SYS_delete_module, module_of(driver), O_NONBLOCK) ? -errno : 0;
 }
 
 bool is_loaded(const char *driver)
@@ -306,6 +311,14 @@ bool is_bound(const char *bdf, const char *driver)
 	       !strcmp(name, driver);
 }
 
+bool is_registered(const char *bdf)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), PCI "/devices/%s/vfio-dev", bdf);
+	return !access(path, F_OK);
+}
+
 int bind_driver(const char *bdf, const char *driver)
 {
 	int ret;
@@ -411,7 +424,7 @@ int group_node(const char *bdf, char path[PATH_MAX])
 	return ret;
 }
 
-static int prepare_group(struct device *device, const char *bdf)
+static int prepare_group(struct device *device, const char *bdf, const char *container)
 {
 	char path[PATH_MAX];
 	int ret;
@@ -420,7 +433,7 @@ static int prepare_group(struct device *device, const char *bdf)
 	if (ret)
 		return ret;
 
-	device->iommu = open("/dev/vfio/vfio", O_RDWR);
+	device->iommu = open(container, O_RDWR);
 	device->group = open(path, O_RDWR);
 	if (device->iommu < 0 || device->group < 0)
 		return -errno;
@@ -461,8 +474,11 @@ int prepare_device(struct device *device, const char *bdf, enum path path)
 	int ret;
 
 	*device = (struct device)DEVICE_CLOSED;
-	ret = path == PATH_CDEV ? prepare_cdev(device, bdf) :
-				  prepare_group(device, bdf);
+	if (path == PATH_CDEV)
+		ret = prepare_cdev(device, bdf);
+	else
+		ret = prepare_group(device, bdf, path == PATH_GROUP ? "/dev/vfio/vfio" :
+								      "/dev/iommu");
 	if (ret)
 		close_device(device);
 	return ret;
@@ -483,7 +499,7 @@ int present_token(struct device *device, const char *bdf, enum path path,
 	};
 	char name[128];
 
-	if (path == PATH_GROUP) {
+	if (path != PATH_CDEV) {
 		device_name(name, bdf, token);
 		return present_name(device, name);
 	}
@@ -582,6 +598,71 @@ int set_token(int fd, const uint8_t *token)
 {
 	return feature(fd, VFIO_DEVICE_FEATURE_SET |
 			   VFIO_DEVICE_FEATURE_PCI_VF_TOKEN, token, UUID_LEN);
+}
+
+int64_t now(clockid_t clock)
+{
+	struct timespec time;
+
+	clock_gettime(clock, &time);
+	return time.tv_sec * NSEC_PER_SEC + time.tv_nsec;
+}
+
+int last_processor(void)
+{
+	cpu_set_t processors;
+	int i, last = 0;
+
+	sched_getaffinity(0, sizeof(processors), &processors);
+	for (i = 0; i < CPU_SETSIZE; i++)
+		if (CPU_ISSET(i, &processors))
+			last = i;
+	return last;
+}
+
+int start_urgent(pthread_t *thread, int priority, int processor,
+		 void *(*run)(void *argument), void *argument)
+{
+	struct sched_param urgent = { .sched_priority = priority };
+	pthread_attr_t attributes;
+	cpu_set_t processors;
+	int ret;
+
+	CPU_ZERO(&processors);
+	CPU_SET(processor, &processors);
+	pthread_attr_init(&attributes);
+	pthread_attr_setinheritsched(&attributes, PTHREAD_EXPLICIT_SCHED);
+	pthread_attr_setschedpolicy(&attributes, SCHED_FIFO);
+	pthread_attr_setschedparam(&attributes, &urgent);
+	pthread_attr_setaffinity_np(&attributes, sizeof(processors), &processors);
+	ret = pthread_create(thread, &attributes, run, argument);
+	pthread_attr_destroy(&attributes);
+	return -ret;
+}
+
+static void *act(void *argument)
+{
+	struct action *action = argument;
+
+	action->result = action->act(action->bdf);
+	return NULL;
+}
+
+int start_action(struct action *action)
+{
+	return -pthread_create(&action->thread, NULL, act, action);
+}
+
+bool has_ended(struct action *action)
+{
+	return !pthread_tryjoin_np(action->thread, NULL);
+}
+
+int result_of(struct action *action)
+{
+	int ret = pthread_join(action->thread, NULL);
+
+	return ret ? -ret : action->result;
 }
 
 int open_log(void)

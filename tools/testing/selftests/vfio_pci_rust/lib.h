@@ -10,9 +10,11 @@
 #define SELFTEST_VFIO_PCI_RUST_LIB_H
 
 #include <limits.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include <linux/vfio.h>
 #include <linux/vfio_pci_rust.h>
@@ -24,12 +26,14 @@
 #define DRIVER		VFIO_PCI_RUST_DRIVER_NAME
 #define C_DRIVER	"vfio-pci"
 #define BDF_LEN		13	/* "0000:01:10.0" with its end */
+#define NSEC_PER_SEC	1000000000ll
 #define UUID_LEN	VFIO_PCI_RUST_TOKEN_SIZE
 
 /* How a program opens a VFIO device. */
 enum path {
 	PATH_GROUP,	/* /dev/vfio/GROUP and a container */
 	PATH_CDEV,	/* /dev/vfio/devices/vfioN and an iommufd */
+	PATH_COMPAT,	/* /dev/vfio/GROUP and an iommufd as its container */
 };
 
 /* An open device, or what is left of the attempt. */
@@ -78,8 +82,8 @@ const char *setup_c_driver(void);
 /* The name of a driver's module, as /sys/module has it. */
 const char *module_of(const char *driver);
 
-/* Removes our module, if nobody uses it. */
-int remove_module(void);
+/* Removes a driver's module, if nobody uses it. */
+int remove_module(const char *driver);
 
 /* Whether a driver is there as a module. */
 bool is_loaded(const char *driver);
@@ -108,6 +112,9 @@ bool is_bound(const char *bdf, const char *driver);
  * takes its time.
  */
 int ensure_pf(const char *pf, const char *driver, int count);
+
+/* Whether the device can be opened: not any more once it is being unbound. */
+bool is_registered(const char *bdf);
 
 int set_numvfs(const char *pf, int count);
 int set_parameter(const char *driver, const char *name, const char *value);
@@ -160,6 +167,33 @@ int on_event(int fd, uint32_t index, int event);
  */
 int feature(int fd, uint32_t flags, const void *data, uint32_t size);
 int set_token(int fd, const uint8_t *token);
+
+/* Nanoseconds on a clock. */
+int64_t now(clockid_t clock);
+
+/* The last of the processors that this program may run on. */
+int last_processor(void);
+
+/*
+ * A thread on that processor, which stops whatever is less urgent than its
+ * real-time priority wherever that is, be it in the kernel.
+ */
+int start_urgent(pthread_t *thread, int priority, int processor,
+		 void *(*run)(void *argument), void *argument);
+
+/* Acts on a device in a thread of its own, since that waits for users. */
+struct action {
+	int (*act)(const char *bdf);
+	const char *bdf;
+	pthread_t thread;
+	int result;
+};
+
+int start_action(struct action *action);
+bool has_ended(struct action *action);
+
+/* Waits for its end. */
+int result_of(struct action *action);
 
 /* A descriptor of the kernel log that starts at its end. */
 int open_log(void);

@@ -144,7 +144,7 @@ TEST_F(lifecycle, module_stays_while_a_device_is_open)
 	if (is_builtin())
 		SKIP(return, "the driver is built in");
 	ASSERT_EQ(0, open_device(&self->device, self->pf, any_path(), NULL));
-	EXPECT_EQ(-EAGAIN, remove_module());
+	EXPECT_EQ(-EAGAIN, remove_module(DRIVER));
 	EXPECT_TRUE(is_bound(self->pf, DRIVER));
 }
 
@@ -158,7 +158,7 @@ TEST_F(lifecycle, module_goes_while_devices_are_bound)
 	for (i = 0; i < 3; i++) {
 		ASSERT_EQ(0, set_enable_sriov(DRIVER, true));
 		ASSERT_EQ(0, set_numvfs(self->pf, 2));
-		ASSERT_EQ(0, remove_module());
+		ASSERT_EQ(0, remove_module(DRIVER));
 		EXPECT_FALSE(is_bound(self->pf, DRIVER));
 		EXPECT_EQ(-ENOENT, vf_bdf(self->pf, 0, vf));
 		ASSERT_EQ(NULL, setup_modules());

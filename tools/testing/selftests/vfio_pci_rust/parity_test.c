@@ -203,39 +203,6 @@ static bool comes(int event)
 	return poll(&wait, 1, 10000) == 1;
 }
 
-/* Acts on a device in a thread of its own, since that waits for users. */
-struct action {
-	int (*act)(const char *bdf);
-	const char *bdf;
-	pthread_t thread;
-	int result;
-};
-
-static void *act(void *argument)
-{
-	struct action *action = argument;
-
-	action->result = action->act(action->bdf);
-	return NULL;
-}
-
-static int start(struct action *action)
-{
-	return pthread_create(&action->thread, NULL, act, action);
-}
-
-static bool has_ended(struct action *action)
-{
-	return !pthread_tryjoin_np(action->thread, NULL);
-}
-
-static int result_of(struct action *action)
-{
-	int ret = pthread_join(action->thread, NULL);
-
-	return ret ? -ret : action->result;
-}
-
 static int remove_device(const char *bdf)
 {
 	return write_sysfs("1", "/sys/bus/pci/devices/%s/remove", bdf);
@@ -260,7 +227,7 @@ TEST_F(parity, removing_a_pf_waits_for_its_user)
 
 	ASSERT_EQ(0, open_device(&self->device, self->pf, PATH_GROUP, NULL));
 	ASSERT_EQ(0, on_event(self->device.fd, VFIO_PCI_REQ_IRQ_INDEX, event));
-	ASSERT_EQ(0, start(&removal));
+	ASSERT_EQ(0, start_action(&removal));
 	EXPECT_TRUE(comes(event));
 	EXPECT_FALSE(has_ended(&removal));
 
@@ -296,7 +263,7 @@ TEST_F(parity, removing_a_pf_waits_for_the_users_of_its_vfs)
 	ASSERT_EQ(0, open_device(&self->vf_device, vf, any_path(), token_a));
 	ASSERT_EQ(0, on_event(self->vf_device.fd, VFIO_PCI_REQ_IRQ_INDEX, event));
 	ASSERT_EQ(0, pthread_create(&setter, NULL, set_tokens, &self->device.fd));
-	ASSERT_EQ(0, start(&removal));
+	ASSERT_EQ(0, start_action(&removal));
 	EXPECT_TRUE(comes(event));
 	EXPECT_FALSE(has_ended(&removal));
 
@@ -322,7 +289,7 @@ TEST_F(parity, unbinding_a_vf_waits_for_its_user_alone)
 	ASSERT_EQ(0, open_device(&self->device, self->pf, any_path(), token_a));
 	ASSERT_EQ(0, open_device(&self->vf_device, vf, any_path(), token_a));
 	ASSERT_EQ(0, on_event(self->vf_device.fd, VFIO_PCI_REQ_IRQ_INDEX, event));
-	ASSERT_EQ(0, start(&removal));
+	ASSERT_EQ(0, start_action(&removal));
 	EXPECT_TRUE(comes(event));
 	close_device(&self->vf_device);
 	EXPECT_EQ(0, result_of(&removal));

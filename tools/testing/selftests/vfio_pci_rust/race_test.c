@@ -5,7 +5,6 @@
  * first wins, and the other is refused: a VF that is open was opened with the
  * token that is set.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -56,14 +55,6 @@ FIXTURE_TEARDOWN(race)
 	close_device(&self->pf_device);
 }
 
-static int64_t now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return time.tv_sec * 1000000000ll + time.tv_nsec;
-}
-
 struct setter {
 	pthread_barrier_t start;
 	int pf;
@@ -79,11 +70,11 @@ static void *run_setter(void *argument)
 	int64_t end;
 
 	pthread_barrier_wait(&setter->start);
-	end = now() + setter->delay;
-	at = (struct timespec){ end / 1000000000, end % 1000000000 };
+	end = now(CLOCK_MONOTONIC) + setter->delay;
+	at = (struct timespec){ end / NSEC_PER_SEC, end % NSEC_PER_SEC };
 	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
 	setter->answer = set_token(setter->pf, token_b);
-	setter->end = now();
+	setter->end = now(CLOCK_MONOTONIC);
 	return NULL;
 }
 
@@ -91,25 +82,6 @@ static void *run_setter(void *argument)
 struct outcome {
 	int opened, set, both, stale, neither;
 };
-
-/*
- * A setter that stops the opener wherever it is when the delay is over: on the
- * same processor, and more urgent.
- */
-static int start_setter(pthread_t *thread, struct setter *setter)
-{
-	struct sched_param urgent = { .sched_priority = 1 };
-	pthread_attr_t attributes;
-	int ret;
-
-	pthread_attr_init(&attributes);
-	pthread_attr_setinheritsched(&attributes, PTHREAD_EXPLICIT_SCHED);
-	pthread_attr_setschedpolicy(&attributes, SCHED_FIFO);
-	pthread_attr_setschedparam(&attributes, &urgent);
-	ret = pthread_create(thread, &attributes, run_setter, setter);
-	pthread_attr_destroy(&attributes);
-	return -ret;
-}
 
 /* The VF is opened with the token, and another one is set @delay nanoseconds later. */
 static int run_round(const char *vf, enum path path, int pf, int64_t delay,
@@ -126,14 +98,15 @@ static int run_round(const char *vf, enum path path, int pf, int64_t delay,
 		ret = prepare_device(&device, vf, path);
 	if (!ret)
 		ret = -pthread_barrier_init(&setter.start, NULL, 2);
+	/* On the opener's processor: it stops the opener when the delay is over. */
 	if (!ret)
-		ret = start_setter(&thread, &setter);
+		ret = start_urgent(&thread, 1, sched_getcpu(), run_setter, &setter);
 	if (ret)
 		return ret;
 
 	pthread_barrier_wait(&setter.start);
 	answer = present_token(&device, vf, path, token_a);
-	end = now();
+	end = now(CLOCK_MONOTONIC);
 	pthread_join(thread, NULL);
 	pthread_barrier_destroy(&setter.start);
 	close_device(&device);
@@ -170,9 +143,9 @@ TEST_F_TIMEOUT(race, an_open_vf_was_opened_with_the_token_that_is_set, 600)
 
 	ASSERT_LE(0, log);
 	ASSERT_EQ(0, set_token(self->pf_device.fd, token_a));
-	duration = now();
+	duration = now(CLOCK_MONOTONIC);
 	ASSERT_EQ(0, try_open(self->vf, variant->path, token_a));
-	duration = now() - duration;
+	duration = now(CLOCK_MONOTONIC) - duration;
 
 	/* From right at the start to when the VF is open for sure. */
 	for (rounds = 0; rounds < ROUNDS; rounds++) {
