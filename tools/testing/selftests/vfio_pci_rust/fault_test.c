@@ -26,6 +26,7 @@ struct state {
 	struct device device;		/* what is being opened */
 	const char *target;		/* its address */
 	enum path path;
+	int answer;			/* to the last call */
 	int fail_nth;			/* how many are still to succeed */
 	int file;			/* what is being written to, or loaded */
 };
@@ -104,6 +105,19 @@ static const char *check_pf(struct state *state)
 	return try_open(state->pf, PATH_CDEV, NULL) ? "the PF does not open" : NULL;
 }
 
+/* The opening of the PF brought token_b, which counts only if it worked. */
+static const char *check_pf_opening(struct state *state)
+{
+	const uint8_t *old = state->answer ? token_b : token_a;
+	const uint8_t *token = state->answer ? token_a : token_b;
+
+	if (try_open(state->vf, PATH_CDEV, old) != -EACCES ||
+	    try_open(state->vf, PATH_CDEV, token))
+		return state->answer ? "an opening that was refused changed the token" :
+				       "the token is not the one that opened the PF";
+	return try_open(state->pf, PATH_CDEV, token_a) ? "the PF does not open" : NULL;
+}
+
 /* A system call, and what is around it. All but check() return 0 or -errno. */
 struct operation {
 	const char *name;
@@ -159,6 +173,7 @@ static void fail_in_turn(struct __test_metadata *_metadata, struct state *state,
 		arm(state->fail_nth, n);
 		answer = operation->call(state);
 		failed = disarm(state->fail_nth);
+		state->answer = answer;
 		faults += failed;
 		refused += failed && answer;
 
@@ -190,6 +205,11 @@ static int prepare(struct state *state)
 static int present_token_a(struct state *state)
 {
 	return present_token(&state->device, state->target, state->path, token_a);
+}
+
+static int present_token_b(struct state *state)
+{
+	return present_token(&state->device, state->target, state->path, token_b);
 }
 
 static int close_again(struct state *state, int answer)
@@ -237,7 +257,7 @@ TEST_F_TIMEOUT(fault, opening_a_pf_by_group, HOURS)
 	close_device(&state->pf_device);
 	fail_in_turn(_metadata, state, &(struct operation) {
 		"opening a PF by its group",
-		prepare, present_token_a, close_again, check_pf,
+		prepare, present_token_b, close_again, check_pf_opening,
 	});
 	EXPECT_EQ(0, reopen_pf(state, 0));
 	EXPECT_EQ(NULL, check_token(state));
@@ -252,7 +272,7 @@ TEST_F_TIMEOUT(fault, opening_a_pf_by_cdev, HOURS)
 	close_device(&state->pf_device);
 	fail_in_turn(_metadata, state, &(struct operation) {
 		"opening a PF by its cdev",
-		prepare, present_token_a, close_again, check_pf,
+		prepare, present_token_b, close_again, check_pf_opening,
 	});
 	EXPECT_EQ(0, reopen_pf(state, 0));
 	EXPECT_EQ(NULL, check_token(state));

@@ -3,10 +3,14 @@
  * The VF token: when it can be set, and who may open what with it.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "../kselftest_harness.h"
 #include "lib.h"
@@ -27,6 +31,7 @@ FIXTURE_VARIANT(token) {
 
 FIXTURE_VARIANT_ADD(token, group) { .path = PATH_GROUP };
 FIXTURE_VARIANT_ADD(token, cdev) { .path = PATH_CDEV };
+FIXTURE_VARIANT_ADD(token, compat) { .path = PATH_COMPAT };
 
 /* An open PF with two VFs, and token_a. */
 FIXTURE_SETUP(token)
@@ -133,11 +138,11 @@ TEST_F(token, the_first_token_is_random)
 
 TEST_F(token, who_cannot_open_the_pf_does_not_change_the_token)
 {
-	if (variant->path == PATH_GROUP) {
+	if (variant->path == PATH_CDEV) {
+		EXPECT_EQ(-EINVAL, try_open(self->pf, variant->path, token_b));
+	} else {
 		/* A group is open once. */
 		EXPECT_EQ(-EBUSY, try_open(self->pf, variant->path, token_b));
-	} else {
-		EXPECT_EQ(-EINVAL, try_open(self->pf, variant->path, token_b));
 	}
 	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, token_b));
 	EXPECT_EQ(0, try_open(self->vf, variant->path, token_a));
@@ -228,6 +233,199 @@ TEST_F(token, refusals_do_not_flood_the_log)
 	EXPECT_LE(1, lines);
 	/* Ten in five seconds, and these need not begin with the test. */
 	EXPECT_GE(10 * ((time(NULL) - begin) / 5 + 2), lines);
+}
+
+/*
+ * Openings of a PF that come to their end after the token was looked at: no VF is
+ * open, so any token would do.
+ */
+FIXTURE(late) {
+	const char *pf;
+	char vf[BDF_LEN];
+	struct device device;
+	struct device vf_device;
+};
+
+/* A PF with a VF and token_a, which nobody has open. */
+FIXTURE_SETUP(late)
+{
+	const char *problem = setup_pf(&self->pf);
+
+	self->device = (struct device)DEVICE_CLOSED;
+	self->vf_device = (struct device)DEVICE_CLOSED;
+	if (problem)
+		SKIP(return, "%s", problem);
+	ASSERT_EQ(0, ensure_pf(self->pf, DRIVER, 1));
+	ASSERT_EQ(0, vf_bdf(self->pf, 0, self->vf));
+	ASSERT_EQ(0, try_open(self->pf, any_path(), token_a));
+}
+
+FIXTURE_TEARDOWN(late)
+{
+	close_device(&self->vf_device);
+	close_device(&self->device);
+}
+
+/* Whether the token is still the one from before. */
+static bool is_token_a(const char *vf)
+{
+	return try_open(vf, any_path(), token_b) == -EACCES &&
+	       !try_open(vf, any_path(), token_a);
+}
+
+TEST_F(late, without_an_iommufd_nothing_changes)
+{
+	if (setup_path(PATH_CDEV))
+		SKIP(return, "the kernel has no iommufd");
+	ASSERT_EQ(0, prepare_device(&self->device, self->pf, PATH_CDEV));
+	close(self->device.iommu);
+	EXPECT_EQ(-EBADF, present_token(&self->device, self->pf, PATH_CDEV, token_b));
+	EXPECT_TRUE(is_token_a(self->vf));
+
+	self->device.iommu = open("/dev/null", O_RDWR);
+	ASSERT_LE(0, self->device.iommu);
+	EXPECT_EQ(-EBADFD, present_token(&self->device, self->pf, PATH_CDEV, token_b));
+	EXPECT_TRUE(is_token_a(self->vf));
+}
+
+TEST_F(late, without_a_container_nothing_changes)
+{
+	char path[PATH_MAX];
+
+	ASSERT_EQ(0, group_node(self->pf, path));
+	self->device.group = open(path, O_RDWR);
+	ASSERT_LE(0, self->device.group);
+	EXPECT_EQ(-EINVAL, present_token(&self->device, self->pf, PATH_GROUP, token_b));
+	EXPECT_TRUE(is_token_a(self->vf));
+}
+
+/* Presents the token while no descriptor is left. */
+static int present_without_descriptors(struct device *device, const char *bdf,
+				       enum path path, const uint8_t *token)
+{
+	struct rlimit limit, none;
+	int ret;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return -errno;
+	none = (struct rlimit) { .rlim_max = limit.rlim_max };
+	if (setrlimit(RLIMIT_NOFILE, &none))
+		return -errno;
+	ret = present_token(device, bdf, path, token);
+	return setrlimit(RLIMIT_NOFILE, &limit) ? -errno : ret;
+}
+
+TEST_F(late, without_a_descriptor_nothing_changes)
+{
+	const enum path paths[] = { PATH_GROUP, PATH_COMPAT };
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(paths) && !setup_path(paths[i]); i++) {
+		ASSERT_EQ(0, prepare_device(&self->device, self->pf, paths[i]));
+		EXPECT_EQ(-EMFILE, present_without_descriptors(&self->device, self->pf,
+							       paths[i], token_b));
+		EXPECT_TRUE(is_token_a(self->vf));
+		close_device(&self->device);
+	}
+}
+
+/* A group opens a device as often as it likes, and the core tells no driver. */
+TEST_F(late, of_an_open_pf_nothing_changes)
+{
+	const enum path paths[] = { PATH_GROUP, PATH_COMPAT };
+	const uint8_t * const tokens[] = { NULL, token_a, token_b };
+	struct device second;
+	size_t i, j;
+
+	for (i = 0; i < ARRAY_SIZE(paths) && !setup_path(paths[i]); i++) {
+		ASSERT_EQ(0, open_device(&self->device, self->pf, paths[i], NULL));
+		for (j = 0; j < ARRAY_SIZE(tokens); j++) {
+			second = self->device;
+			EXPECT_EQ(tokens[j] == token_b ? -EACCES : 0,
+				  present_token(&second, self->pf, paths[i], tokens[j]));
+			EXPECT_TRUE(is_token_a(self->vf));
+			if (second.fd >= 0)
+				close(second.fd);
+		}
+		close_device(&self->device);
+	}
+}
+
+/* The driver enables the device before the core sees where it cannot write. */
+TEST_F(late, without_a_place_for_the_answer_nothing_changes)
+{
+	struct vfio_device_bind_iommufd *bind;
+	long page = sysconf(_SC_PAGESIZE);
+
+	if (setup_path(PATH_CDEV))
+		SKIP(return, "the kernel has no iommufd");
+	bind = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, bind);
+	ASSERT_EQ(0, prepare_device(&self->device, self->pf, PATH_CDEV));
+	*bind = (struct vfio_device_bind_iommufd) {
+		.argsz = sizeof(*bind),
+		.flags = VFIO_DEVICE_BIND_FLAG_TOKEN,
+		.iommufd = self->device.iommu,
+		.token_uuid_ptr = (uintptr_t)token_b,
+	};
+	ASSERT_EQ(0, mprotect(bind, page, PROT_READ));
+	EXPECT_EQ(-1, ioctl(self->device.fd, VFIO_DEVICE_BIND_IOMMUFD, bind));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_TRUE(is_token_a(self->vf));
+}
+
+/* The group's descriptor may be closed if its container is an iommufd. */
+TEST_F(late, beside_somebody_who_closed_the_group_nothing_changes)
+{
+	if (setup_path(PATH_CDEV))
+		SKIP(return, "the kernel has no iommufd");
+	ASSERT_EQ(0, open_device(&self->device, self->pf, PATH_COMPAT, NULL));
+	close(self->device.group);
+	self->device.group = -1;
+	EXPECT_EQ(-EINVAL, try_open(self->pf, PATH_CDEV, token_b));
+	EXPECT_TRUE(is_token_a(self->vf));
+	/* And with the token that is set it is no different. */
+	EXPECT_EQ(-EINVAL, try_open(self->pf, PATH_CDEV, token_a));
+}
+
+TEST_F(late, bound_twice_nothing_changes)
+{
+	if (setup_path(PATH_CDEV))
+		SKIP(return, "the kernel has no iommufd");
+	ASSERT_EQ(0, open_device(&self->device, self->pf, PATH_CDEV, NULL));
+	EXPECT_EQ(-EINVAL, present_token(&self->device, self->pf, PATH_CDEV, token_b));
+	EXPECT_TRUE(is_token_a(self->vf));
+}
+
+static int disable_vfs(const char *pf)
+{
+	return set_numvfs(pf, 0);
+}
+
+/*
+ * The device cannot be reset, since its lock is taken: by who turns SR-IOV off and
+ * waits for somebody who looks at the VF, without having it open.
+ */
+TEST_F(late, of_a_device_that_cannot_be_enabled_nothing_changes)
+{
+	const enum path paths[] = { PATH_GROUP, PATH_CDEV, PATH_COMPAT };
+	struct action disabling = { .act = disable_vfs, .bdf = self->pf };
+	size_t i;
+
+	if (setup_path(PATH_CDEV))
+		SKIP(return, "the kernel has no iommufd");
+	ASSERT_EQ(0, prepare_device(&self->vf_device, self->vf, PATH_CDEV));
+	ASSERT_EQ(0, start_action(&disabling));
+	while (is_registered(self->vf))
+		usleep(1000);
+	for (i = 0; i < ARRAY_SIZE(paths); i++)
+		EXPECT_EQ(-EAGAIN, try_open(self->pf, paths[i], token_b));
+	EXPECT_FALSE(has_ended(&disabling));
+	close_device(&self->vf_device);
+	ASSERT_EQ(0, result_of(&disabling));
+
+	ASSERT_EQ(0, set_numvfs(self->pf, 1));
+	EXPECT_TRUE(is_token_a(self->vf));
 }
 
 /* A PF and its VFs under different VFIO drivers. The PF's driver decides. */
