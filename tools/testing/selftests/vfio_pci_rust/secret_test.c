@@ -4,7 +4,7 @@
  * searched for it, by /proc/kcore.
  *
  * For the search to find nothing of its own, the token is never whole in this
- * program's memory, except in the buffer of the call that sets it.
+ * program's memory, except in the buffer of the call that sets or presents it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +21,7 @@
 
 #define CHUNK (1024 * 1024)
 
-/* For all of the memory, read twice, on an emulated machine. */
+/* For all of the memory, on an emulated machine. */
 #define SECONDS 300
 
 /* The token is what these are by exclusive or. */
@@ -36,9 +36,51 @@ static struct {
 	atomic_uchar token[UUID_LEN];
 } request;
 
+/* A device's address, and the token as text. */
+static atomic_uchar name[128];
+
 static int make_secret(void)
 {
 	return getrandom(part, sizeof(part), 0) == sizeof(part) ? 0 : -EIO;
+}
+
+static uint8_t token_byte(size_t i)
+{
+	return part[0][i] ^ part[1][i];
+}
+
+#define OPTION		" vf_token="
+#define TEXT_LEN	36
+
+/* A character of "1b4e28ba-2fa1-41d2-883f-0016d3cca427". */
+static uint8_t text_byte(size_t i)
+{
+	size_t hyphens = (i > 8) + (i > 13) + (i > 18) + (i > 23);
+	size_t digit = i - hyphens;
+
+	if (i == 8 || i == 13 || i == 18 || i == 23)
+		return '-';
+	return "0123456789abcdef"[token_byte(digit / 2) >> (digit % 2 ? 0 : 4) & 0xf];
+}
+
+static void write_name(const char *bdf)
+{
+	const char * const start[] = { bdf, OPTION };
+	size_t i, j, len = 0;
+
+	for (i = 0; i < ARRAY_SIZE(start); i++)
+		for (j = 0; start[i][j]; j++)
+			name[len++] = start[i][j];
+	for (i = 0; i < TEXT_LEN; i++)
+		name[len++] = text_byte(i);
+}
+
+static void wipe_name(void)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(name); i++)
+		name[i] = 0;
 }
 
 static int set_secret(int fd)
@@ -49,89 +91,116 @@ static int set_secret(int fd)
 	request.header.argsz = sizeof(request);
 	request.header.flags = VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_PCI_VF_TOKEN;
 	for (i = 0; i < UUID_LEN; i++)
-		request.token[i] = part[0][i] ^ part[1][i];
+		request.token[i] = token_byte(i);
 	ret = ioctl(fd, VFIO_DEVICE_FEATURE, &request) ? -errno : 0;
 	for (i = 0; i < UUID_LEN; i++)
 		request.token[i] = 0;
 	return ret;
 }
 
-/* A half of the token is enough: memory that is freed is partly overwritten. */
-#define HALF (UUID_LEN / 2)
+/* Presents the token as a part of the name. */
+static int open_secret(struct device *device, const char *bdf)
+{
+	int ret;
 
-static bool is_half(const uint8_t *bytes, size_t first)
+	write_name(bdf);
+	ret = open_named(device, bdf, (const char *)name);
+	wipe_name();
+	return ret;
+}
+
+/* What of the token is looked for, and how often it was found. */
+struct form {
+	uint8_t (*byte)(size_t i);
+	size_t size, piece;
+	int found;
+};
+
+/* A part is enough: memory that is freed is partly overwritten. */
+enum { BYTES, TEXT, FORMS };
+
+static struct form forms[FORMS] = {
+	{ token_byte, UUID_LEN, UUID_LEN / 2 },
+	{ text_byte, TEXT_LEN, TEXT_LEN / 3 },
+};
+
+#define LONGEST_PIECE (TEXT_LEN / 3)
+
+static bool is_piece(const struct form *form, const uint8_t *bytes, size_t first)
 {
 	size_t i;
 
-	for (i = 0; i < HALF; i++) {
-		if (bytes[i] != (part[0][first + i] ^ part[1][first + i]))
+	for (i = 0; i < form->piece; i++) {
+		if (bytes[i] != form->byte(first + i))
 			return false;
 	}
 	return true;
 }
 
-static int count_half(const uint8_t *bytes, size_t size, size_t first)
+static void count_in(struct form *form, const uint8_t *bytes, size_t size)
 {
-	const uint8_t *at = bytes, *end = bytes + size;
-	int found = 0;
+	const uint8_t *end = bytes + size;
+	size_t first;
 
-	while (end - at >= HALF) {
-		at = memchr(at, part[0][first] ^ part[1][first], end - at - HALF + 1);
-		if (!at)
-			break;
-		found += is_half(at++, first);
+	for (first = 0; first < form->size; first += form->piece) {
+		const uint8_t *at = bytes;
+
+		while ((size_t)(end - at) >= form->piece) {
+			at = memchr(at, form->byte(first), end - at - form->piece + 1);
+			if (!at)
+				break;
+			form->found += is_piece(form, at++, first);
+		}
 	}
-	return found;
-}
-
-static int count_in(const uint8_t *bytes, size_t size)
-{
-	return count_half(bytes, size, 0) + count_half(bytes, size, HALF);
 }
 
 /*
- * How often a half of the token is in memory, or -errno. Reads with an overlap,
- * for it may be at any address; no chunk stays in the buffer.
+ * Counts the pieces of the token in memory. Returns 0 or -errno. Reads with an
+ * overlap, for they may be at any address; no chunk stays in the buffer.
  */
-static int count_in_memory(void)
+static int search_memory(void)
 {
 	static uint8_t chunk[CHUNK];
 	struct elf64_phdr segment;
 	struct elf64_hdr head;
-	int found = 0;
+	int ret = 0;
 	int fd, i;
+
+	for (i = 0; i < FORMS; i++)
+		forms[i].found = 0;
 
 	fd = open("/proc/kcore", O_RDONLY);
 	if (fd < 0)
 		return -errno;
 	if (pread(fd, &head, sizeof(head), 0) != sizeof(head))
-		found = -EIO;
-	for (i = 0; found >= 0 && i < head.e_phnum; i++) {
+		ret = -EIO;
+	for (i = 0; !ret && i < head.e_phnum; i++) {
 		uint64_t done = 0;
 		ssize_t len;
 
 		if (pread(fd, &segment, sizeof(segment),
 			  head.e_phoff + i * sizeof(segment)) != sizeof(segment)) {
-			found = -EIO;
+			ret = -EIO;
 			break;
 		}
 		/* Memory has a physical address; what is mapped elsewhere does not. */
 		if (segment.p_type != PT_LOAD || segment.p_paddr == UINT64_MAX)
 			continue;
-		while (done + HALF < segment.p_filesz) {
+		while (done + LONGEST_PIECE < segment.p_filesz) {
 			size_t size = segment.p_filesz - done;
 
 			len = pread(fd, chunk, size < CHUNK ? size : CHUNK,
 				    segment.p_offset + done);
-			if (len < HALF)
+			if (len < LONGEST_PIECE)
 				break;
-			found += count_in(chunk, len);
-			done += len - HALF + 1;
+			count_in(&forms[BYTES], chunk, len);
+			count_in(&forms[TEXT], chunk, len);
+			done += len - LONGEST_PIECE + 1;
 		}
 	}
 	explicit_bzero(chunk, sizeof(chunk));
 	close(fd);
-	return found;
+	return ret;
 }
 
 FIXTURE(secret) {
@@ -139,7 +208,7 @@ FIXTURE(secret) {
 	struct device device;
 };
 
-/* An open PF with a token that the search finds. */
+/* An open PF with a token that nobody knows. */
 FIXTURE_SETUP(secret)
 {
 	const char *problem = setup_pf(&self->pf);
@@ -153,8 +222,6 @@ FIXTURE_SETUP(secret)
 	ASSERT_EQ(0, open_device(&self->device, self->pf, any_path(), NULL));
 	ASSERT_EQ(0, make_secret());
 	ASSERT_EQ(0, set_secret(self->device.fd));
-	/* The driver's, and the core's for VFs under other drivers, in two halves. */
-	ASSERT_LE(4, count_in_memory());
 }
 
 FIXTURE_TEARDOWN(secret)
@@ -162,17 +229,30 @@ FIXTURE_TEARDOWN(secret)
 	close_device(&self->device);
 }
 
+TEST_F_TIMEOUT(secret, what_is_in_memory_is_found, SECONDS)
+{
+	write_name("");
+	ASSERT_EQ(0, search_memory());
+	wipe_name();
+	/* The driver's, and the core's for VFs under other drivers, in two halves. */
+	EXPECT_LE(4, forms[BYTES].found);
+	/* The text above, in three thirds. */
+	EXPECT_LE(3, forms[TEXT].found);
+}
+
 TEST_F_TIMEOUT(secret, a_token_that_was_replaced_is_nowhere, SECONDS)
 {
 	ASSERT_EQ(0, set_token(self->device.fd, token_a));
-	EXPECT_EQ(0, count_in_memory());
+	ASSERT_EQ(0, search_memory());
+	EXPECT_EQ(0, forms[BYTES].found);
 }
 
 TEST_F_TIMEOUT(secret, the_token_of_an_unbound_pf_is_nowhere, SECONDS)
 {
 	close_device(&self->device);
 	ASSERT_EQ(0, bind_driver(self->pf, NULL));
-	EXPECT_EQ(0, count_in_memory());
+	ASSERT_EQ(0, search_memory());
+	EXPECT_EQ(0, forms[BYTES].found);
 }
 
 TEST_F_TIMEOUT(secret, a_refused_token_is_nowhere, SECONDS)
@@ -181,7 +261,34 @@ TEST_F_TIMEOUT(secret, a_refused_token_is_nowhere, SECONDS)
 	ASSERT_EQ(0, make_secret());
 	ASSERT_EQ(0, set_numvfs(self->pf, 0));
 	ASSERT_EQ(-ENODEV, set_secret(self->device.fd));
-	EXPECT_EQ(0, count_in_memory());
+	ASSERT_EQ(0, search_memory());
+	EXPECT_EQ(0, forms[BYTES].found);
+}
+
+TEST_F_TIMEOUT(secret, a_refused_name_is_nowhere, SECONDS)
+{
+	char vf[BDF_LEN];
+	struct device device;
+
+	ASSERT_EQ(0, vf_bdf(self->pf, 0, vf));
+	ASSERT_EQ(0, make_secret());
+	ASSERT_EQ(-EACCES, open_secret(&device, vf));
+	ASSERT_EQ(0, search_memory());
+	EXPECT_EQ(0, forms[BYTES].found);
+	EXPECT_EQ(0, forms[TEXT].found);
+}
+
+TEST_F_TIMEOUT(secret, an_accepted_name_is_nowhere, SECONDS)
+{
+	char vf[BDF_LEN];
+	struct device device;
+
+	ASSERT_EQ(0, vf_bdf(self->pf, 0, vf));
+	ASSERT_EQ(0, open_secret(&device, vf));
+	close_device(&device);
+	ASSERT_EQ(0, search_memory());
+	/* The token itself is still the token. */
+	EXPECT_EQ(0, forms[TEXT].found);
 }
 
 TEST_HARNESS_MAIN
