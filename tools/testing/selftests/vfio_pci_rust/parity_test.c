@@ -336,4 +336,39 @@ TEST_F(parity, an_error_of_the_bus_is_told_to_the_user)
 	close(event);
 }
 
+TEST_F(parity, a_device_that_is_being_unbound_does_not_open)
+{
+	const bool is_c = !strcmp(variant->driver, C_DRIVER);
+	struct action unbinding = { .act = unbind_device, .bdf = self->pf };
+
+	if (setup_path(PATH_CDEV))
+		SKIP(return, "the kernel has no iommufd");
+	/* It is kept from going, and is not open. */
+	ASSERT_EQ(0, prepare_device(&self->device, self->pf, PATH_CDEV));
+	ASSERT_EQ(0, start_action(&unbinding));
+	while (is_registered(self->pf))
+		usleep(1000);
+	EXPECT_EQ(is_c ? -EAGAIN : -ENODEV,
+		  present_token(&self->device, self->pf, PATH_CDEV, NULL));
+	EXPECT_EQ(is_c ? -EAGAIN : -ENODEV,
+		  present_token(&self->device, self->pf, PATH_CDEV, token_a));
+	EXPECT_FALSE(has_ended(&unbinding));
+	close_device(&self->device);
+	EXPECT_EQ(0, result_of(&unbinding));
+}
+
+TEST_F(parity, new_id_takes_no_driver_data)
+{
+	const char *file = "/sys/bus/pci/drivers/%s/%s";
+	const char *id = "1234 5678 ffffffff ffffffff 0 0";
+
+	EXPECT_EQ(-EINVAL, write_sysfs("1234 5678 ffffffff ffffffff 0 0 1", file,
+				       variant->driver, "new_id"));
+	EXPECT_EQ(-ENODEV, write_sysfs(id, file, variant->driver, "remove_id"));
+
+	EXPECT_EQ(0, write_sysfs("1234 5678 ffffffff ffffffff 0 0 0", file,
+				 variant->driver, "new_id"));
+	EXPECT_EQ(0, write_sysfs(id, file, variant->driver, "remove_id"));
+}
+
 TEST_HARNESS_MAIN
