@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A VF is opened with the token while the user of the PF sets another one. In
- * each round the two start at the same time, but for a delay of the one. Who is
- * first wins, and the other is refused: a VF that is open was opened with the
- * token that is set.
+ * A VF is opened with the token while another one is set, or is brought along by
+ * who opens the PF. In each round the two start at the same time, but for a delay
+ * of the one. Who is first wins, and the other is refused: a VF that is open was
+ * opened with the token that is set.
+ *
+ * The PF's driver promises that. If it is ours and the VF's is not, there is a
+ * moment that it cannot see, before the VF counts as being opened.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -15,145 +19,264 @@
 #include "../kselftest_harness.h"
 #include "lib.h"
 
-#define ROUNDS		40
+#define ROUNDS		20
 #define MAX_ROUNDS	300
 #define MIN_HITS	3
+
+/* What the PF's driver promises for VFs under the VF's driver. */
+enum promise {
+	NOTHING,
+	NOT_WHILE_ENABLED,	/* the token does not change once the VF is being enabled */
+	NEVER,			/* nor between its check and that */
+};
 
 FIXTURE(race) {
 	const char *pf;
 	char vf[BDF_LEN];
-	struct device pf_device;
 };
 
 FIXTURE_VARIANT(race) {
-	const char *driver;
+	const char *pf_driver, *vf_driver;
 	enum path path;
-	bool keeps_the_promise;
+	enum promise promise;
 };
 
-FIXTURE_VARIANT_ADD(race, c_group) { C_DRIVER, PATH_GROUP, false };
-FIXTURE_VARIANT_ADD(race, c_cdev) { C_DRIVER, PATH_CDEV, false };
-FIXTURE_VARIANT_ADD(race, rust_group) { DRIVER, PATH_GROUP, true };
-FIXTURE_VARIANT_ADD(race, rust_cdev) { DRIVER, PATH_CDEV, true };
+FIXTURE_VARIANT_ADD(race, c_group) { C_DRIVER, C_DRIVER, PATH_GROUP, NOTHING };
+FIXTURE_VARIANT_ADD(race, c_cdev) { C_DRIVER, C_DRIVER, PATH_CDEV, NOTHING };
+FIXTURE_VARIANT_ADD(race, rust_group) { DRIVER, DRIVER, PATH_GROUP, NEVER };
+FIXTURE_VARIANT_ADD(race, rust_cdev) { DRIVER, DRIVER, PATH_CDEV, NEVER };
+FIXTURE_VARIANT_ADD(race, vf_c_group) { DRIVER, C_DRIVER, PATH_GROUP, NOT_WHILE_ENABLED };
+FIXTURE_VARIANT_ADD(race, vf_c_cdev) { DRIVER, C_DRIVER, PATH_CDEV, NEVER };
+FIXTURE_VARIANT_ADD(race, pf_c_group) { C_DRIVER, DRIVER, PATH_GROUP, NOTHING };
+FIXTURE_VARIANT_ADD(race, pf_c_cdev) { C_DRIVER, DRIVER, PATH_CDEV, NOTHING };
 
 FIXTURE_SETUP(race)
 {
 	const char *problem = setup_path(variant->path) ?: setup_pf(&self->pf);
 
-	self->pf_device = (struct device)DEVICE_CLOSED;
 	if (!problem)
 		problem = setup_c_driver();
 	if (problem)
 		SKIP(return, "%s", problem);
-	ASSERT_EQ(0, ensure_pf(self->pf, variant->driver, 1));
+	ASSERT_EQ(0, ensure_pf(self->pf, variant->pf_driver, 1));
 	ASSERT_EQ(0, vf_bdf(self->pf, 0, self->vf));
-	ASSERT_EQ(0, open_device(&self->pf_device, self->pf, any_path(), NULL));
+	ASSERT_EQ(0, bind_driver(self->vf, variant->vf_driver));
 }
 
 FIXTURE_TEARDOWN(race)
 {
-	close_device(&self->pf_device);
 }
 
-struct setter {
+/* Who changes the token: an open PF's user, or who opens the PF. */
+enum way { BY_SET, BY_OPENING };
+
+/* Both, and what they do. */
+struct race {
+	const char *pf, *vf;
+	enum path path;
+	enum way way;
+	struct device pf_device;	/* open, or about to be */
 	pthread_barrier_t start;
-	int pf;
-	int64_t delay;	/* nanoseconds */
-	int answer;
-	int64_t end;
+	int64_t delay;		/* nanoseconds; if negative, of the other one */
+	int enabled;		/* the file that counts who has enabled the VF */
+	bool vf_was_enabled;	/* when the change began */
+	int answer;		/* to the change */
+	int64_t end;		/* of the change */
 };
 
-static void *run_setter(void *argument)
+/* The two begin together, but for that. */
+static void begin(struct race *race, int64_t delay)
 {
-	struct setter *setter = argument;
 	struct timespec at;
 	int64_t end;
 
-	pthread_barrier_wait(&setter->start);
-	end = now(CLOCK_MONOTONIC) + setter->delay;
+	pthread_barrier_wait(&race->start);
+	if (delay <= 0)
+		return;
+	end = now(CLOCK_MONOTONIC) + delay;
 	at = (struct timespec){ end / NSEC_PER_SEC, end % NSEC_PER_SEC };
 	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
-	setter->answer = set_token(setter->pf, token_b);
-	setter->end = now(CLOCK_MONOTONIC);
+}
+
+static void *change_token(void *argument)
+{
+	struct race *race = argument;
+	char count = '0';
+
+	begin(race, race->delay);
+	(void)!pread(race->enabled, &count, 1, 0);
+	race->vf_was_enabled = count != '0';
+	if (race->way == BY_SET)
+		race->answer = set_token(race->pf_device.fd, token_b);
+	else
+		race->answer = present_token(&race->pf_device, race->pf, race->path, token_b);
+	race->end = now(CLOCK_MONOTONIC);
 	return NULL;
 }
 
 /* What came of one round, or of many. */
 struct outcome {
-	int opened, set, both, stale, neither;
+	int opened, changed, both, neither;
+	/* The token was another one before the opening was done, of these */
+	int stale;
+	/* the VF was being enabled already. */
+	int late;
+	/* The token was not changed since the VF was being enabled. */
+	int kept;
 };
 
-/* The VF is opened with the token, and another one is set @delay nanoseconds later. */
-static int run_round(const char *vf, enum path path, int pf, int64_t delay,
-		     struct outcome *sum, struct outcome *this)
+/* Sets token_a, and prepares what changes it. */
+static int prepare_change(struct race *race)
 {
-	struct setter setter = { .pf = pf, .delay = delay };
+	int ret;
+
+	if (race->way == BY_SET)
+		return set_token(race->pf_device.fd, token_a);
+	ret = try_open(race->pf, race->path, token_a);
+	return ret ? ret : prepare_device(&race->pf_device, race->pf, race->path);
+}
+
+/* The VF is opened with the token, and another one is set @delay nanoseconds later. */
+static int run_round(struct race *race, int64_t delay, struct outcome *sum,
+		     struct outcome *this)
+{
 	struct device device;
 	pthread_t thread;
 	int answer, ret;
 	int64_t end;
 
-	ret = set_token(pf, token_a);
+	race->delay = delay;
+	ret = prepare_change(race);
 	if (!ret)
-		ret = prepare_device(&device, vf, path);
+		ret = prepare_device(&device, race->vf, race->path);
 	if (!ret)
-		ret = -pthread_barrier_init(&setter.start, NULL, 2);
+		ret = -pthread_barrier_init(&race->start, NULL, 2);
 	/* On the opener's processor: it stops the opener when the delay is over. */
 	if (!ret)
-		ret = start_urgent(&thread, 1, sched_getcpu(), run_setter, &setter);
+		ret = start_urgent(&thread, 1, sched_getcpu(), change_token, race);
 	if (ret)
 		return ret;
 
-	pthread_barrier_wait(&setter.start);
-	answer = present_token(&device, vf, path, token_a);
+	begin(race, -delay);
+	answer = present_token(&device, race->vf, race->path, token_a);
 	end = now(CLOCK_MONOTONIC);
 	pthread_join(thread, NULL);
-	pthread_barrier_destroy(&setter.start);
+	pthread_barrier_destroy(&race->start);
 	close_device(&device);
+	if (race->way == BY_OPENING)
+		close_device(&race->pf_device);
 
-	if ((answer && answer != -EACCES) || (setter.answer && setter.answer != -EBUSY))
-		return answer ? answer : setter.answer;
+	if (answer && answer != -EACCES)
+		return answer;
+	if (race->answer && race->answer != (race->way == BY_SET ? -EBUSY : -EACCES))
+		return race->answer;
 	*this = (struct outcome) {
 		.opened = !answer,
-		.set = !setter.answer,
-		.both = !answer && !setter.answer,
-		/* The token was another one before the opening was done. */
-		.stale = !answer && !setter.answer && setter.end < end,
-		.neither = answer && setter.answer,
+		.changed = !race->answer,
+		.both = !answer && !race->answer,
+		.neither = answer && race->answer,
 	};
+	/* With an open VF no driver opens the PF for who has another token. */
+	this->stale = this->both && (race->way == BY_OPENING || race->end < end);
+	this->late = this->stale && race->vf_was_enabled;
+	this->kept = !answer && race->answer && race->vf_was_enabled && race->end < end;
 	sum->opened += this->opened;
-	sum->set += this->set;
+	sum->changed += this->changed;
 	sum->both += this->both;
-	sum->stale += this->stale;
 	sum->neither += this->neither;
+	sum->stale += this->stale;
+	sum->late += this->late;
+	sum->kept += this->kept;
 	return 0;
 }
 
-TEST_F_TIMEOUT(race, an_open_vf_was_opened_with_the_token_that_is_set, 600)
+static int start_race(struct race *race)
 {
-	const char * const changed[] = { "VF token changed", self->vf, self->pf, NULL };
-	struct outcome sum = {}, this;
-	int64_t duration, delay, step;
-	int log = open_log(), rounds, hits = 0;
+	char path[PATH_MAX];
 	cpu_set_t processor;
 
+	race->pf_device = (struct device)DEVICE_CLOSED;
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/enable", race->vf);
+	race->enabled = open(path, O_RDONLY);
+	if (race->enabled < 0)
+		return -errno;
 	CPU_ZERO(&processor);
 	CPU_SET(sched_getcpu(), &processor);
-	ASSERT_EQ(0, sched_setaffinity(0, sizeof(processor), &processor));
+	return sched_setaffinity(0, sizeof(processor), &processor) ? -errno : 0;
+}
+
+/*
+ * Rounds from right at the start to when the VF is open for sure; and if that takes
+ * long, too, from when the PF is.
+ */
+static int run_rounds(struct race *race, int64_t *duration, struct outcome *sum)
+{
+	struct outcome this;
+	int i, ret;
+
+	*duration = now(CLOCK_MONOTONIC);
+	ret = try_open(race->vf, race->path, token_a);
+	*duration = now(CLOCK_MONOTONIC) - *duration;
+	for (i = 0; !ret && i < ROUNDS; i++) {
+		double part = (double)i / ROUNDS;
+		double cube;
+
+		if (race->way == BY_OPENING)
+			part = 2 * part - 1;
+		cube = part * part * part;
+		ret = run_round(race, *duration * (cube < 0 ? 2 * cube : cube), sum, &this);
+	}
+	return ret;
+}
+
+static void tell(const char *way, const char *pf, const char *vf, int rounds,
+		 const struct outcome *sum)
+{
+	ksft_print_msg("%s, PF %s, VF %s: %d rounds, VF opened in %d, token changed in %d\n",
+		       way, pf, vf, rounds, sum->opened, sum->changed);
+	ksft_print_msg("stale in %d, with the VF being enabled already in %d\n",
+		       sum->stale, sum->late);
+}
+
+static void judge(struct __test_metadata *_metadata, enum promise promise,
+		  const struct outcome *sum)
+{
+	switch (promise) {
+	case NEVER:
+		EXPECT_EQ(0, sum->both);
+		EXPECT_EQ(0, sum->stale);
+		EXPECT_EQ(0, sum->neither);
+		break;
+	case NOT_WHILE_ENABLED:
+		EXPECT_EQ(0, sum->late);
+		break;
+	case NOTHING:
+		/* This test can see what it looks for. */
+		EXPECT_LT(0, sum->stale);
+		break;
+	}
+	/* Each of them was first at least once. */
+	EXPECT_LT(0, sum->opened);
+	EXPECT_LT(0, sum->changed);
+}
+
+TEST_F_TIMEOUT(race, set_while_a_vf_is_opened, 600)
+{
+	const char * const changed[] = { "VF token changed", self->vf, self->pf, NULL };
+	struct race race = {
+		.pf = self->pf, .vf = self->vf, .path = variant->path, .way = BY_SET,
+	};
+	struct outcome sum = {}, this;
+	int64_t duration, delay, step;
+	int log = open_log(), rounds = ROUNDS, hits = 0;
+	/* Only our driver has a moment that decides. */
+	bool has_moment = variant->promise == NEVER && variant->vf_driver == variant->pf_driver;
 
 	ASSERT_LE(0, log);
-	ASSERT_EQ(0, set_token(self->pf_device.fd, token_a));
-	duration = now(CLOCK_MONOTONIC);
-	ASSERT_EQ(0, try_open(self->vf, variant->path, token_a));
-	duration = now(CLOCK_MONOTONIC) - duration;
-
-	/* From right at the start to when the VF is open for sure. */
-	for (rounds = 0; rounds < ROUNDS; rounds++) {
-		double part = (double)rounds / ROUNDS;
-
-		ASSERT_EQ(0, run_round(self->vf, variant->path, self->pf_device.fd,
-				       duration * part * part * part, &sum, &this));
-	}
+	ASSERT_EQ(0, start_race(&race));
+	ASSERT_EQ(0, open_device(&race.pf_device, self->pf, any_path(), NULL));
+	ASSERT_EQ(0, set_token(race.pf_device.fd, token_a));
+	ASSERT_EQ(0, run_rounds(&race, &duration, &sum));
 
 	/*
 	 * Close in on the moment that decides: the token is checked already, and
@@ -161,35 +284,43 @@ TEST_F_TIMEOUT(race, an_open_vf_was_opened_with_the_token_that_is_set, 600)
 	 */
 	delay = duration / 2;
 	step = duration / 4;
-	while (variant->keeps_the_promise && hits < MIN_HITS && rounds < MAX_ROUNDS) {
-		ASSERT_EQ(0, run_round(self->vf, variant->path, self->pf_device.fd,
-				       delay, &sum, &this));
-		delay += this.set ? step : -step;
-		if (delay < 0)
-			delay = 0;
+	while (has_moment && hits < MIN_HITS && rounds < MAX_ROUNDS) {
+		ASSERT_EQ(0, run_round(&race, delay, &sum, &this));
+		delay += this.changed ? step : -step;
 		/* The moment itself moves a little: the steps do not end. */
 		step = step > 2000 ? step / 2 : 1000 + 997 * (rounds % 16);
 		hits += log_has(log, changed);
 		rounds++;
 	}
 
-	ksft_print_msg("%s: %d rounds, opened in %d, set in %d, both in %d, stale in %d\n",
-		       variant->driver, rounds, sum.opened, sum.set, sum.both, sum.stale);
-	if (variant->keeps_the_promise)
-		ksft_print_msg("%s: refused %d times for a token that had changed\n",
-			       variant->driver, hits);
-	if (variant->keeps_the_promise) {
-		EXPECT_EQ(0, sum.both);
-		EXPECT_EQ(0, sum.stale);
-		EXPECT_EQ(0, sum.neither);
+	tell("SET", variant->pf_driver, variant->vf_driver, rounds, &sum);
+	judge(_metadata, variant->promise, &sum);
+	if (has_moment) {
+		ksft_print_msg("refused %d times for a token that had changed\n", hits);
 		EXPECT_LT(0, hits);
-	} else {
-		/* This test can see what it looks for. */
-		EXPECT_LT(0, sum.stale);
+	} else if (variant->promise != NOTHING) {
+		ksft_print_msg("%d SETs refused for a VF that was being enabled\n", sum.kept);
+		EXPECT_LT(0, sum.kept);
 	}
-	/* Each of them was first at least once. */
-	EXPECT_LT(0, sum.opened);
-	EXPECT_LT(0, sum.set);
+	close_device(&race.pf_device);
+	close(race.enabled);
+	close(log);
+}
+
+TEST_F_TIMEOUT(race, opening_the_pf_while_a_vf_is_opened, 600)
+{
+	struct race race = {
+		.pf = self->pf, .vf = self->vf, .path = variant->path, .way = BY_OPENING,
+	};
+	struct outcome sum = {};
+	int64_t duration;
+
+	ASSERT_EQ(0, start_race(&race));
+	ASSERT_EQ(0, try_open(self->pf, variant->path, token_a));
+	ASSERT_EQ(0, run_rounds(&race, &duration, &sum));
+	tell("PF opened", variant->pf_driver, variant->vf_driver, ROUNDS, &sum);
+	judge(_metadata, variant->promise, &sum);
+	close(race.enabled);
 }
 
 TEST_HARNESS_MAIN
