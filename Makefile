@@ -14,7 +14,7 @@ sign = $(if $(wildcard $(KDIR)/certs/signing_key.*),,CONFIG_MODULE_SIG_ALL=)
 depmod = $(if $(wildcard $(KDIR)/System.map),,depmod $(if $(INSTALL_MOD_PATH),-b '$(INSTALL_MOD_PATH)') \
 	'$(shell cat '$(KDIR)/include/config/kernel.release')')
 
-.PHONY: help demo check check-clients check-debug check-host bench modules modules_install \
+.PHONY: help demo check check-clients check-debug check-host bench deb dkms modules modules_install \
 	interfaces install-tree remove-tree clean
 
 help:
@@ -32,6 +32,8 @@ help:
 	@echo '  make remove-tree KSRC=TREE    take it out again'
 	@echo '  make modules [KDIR=BUILD]     build the module outside of the tree, in build/'
 	@echo '  make modules_install          install what was built (as root)'
+	@echo '  make deb [PREBUILT=RELEASE]   Debian packages, in build/deb: for DKMS; the module for one kernel'
+	@echo '  make dkms                     give the sources to DKMS, which builds for the running kernel (as root)'
 	@echo '  make bench PF=ADDRESS         compare with vfio-pci on this machine, with that device'
 	@echo '  make interfaces               what of the kernel the module in build/ uses'
 	@echo '  make clean                    remove build/'
@@ -50,6 +52,12 @@ check-debug:
 
 bench:
 	tools/bench/bench $(if $(WALL),--wall) $(if $(PF),--host '$(PF)')
+
+deb:
+	packaging/build-deb '$(CURDIR)/build/deb' '$(PREBUILT)'
+
+dkms:
+	packaging/install-dkms
 
 check-host:
 	cargo test --manifest-path tools/testing/host/Cargo.toml
