@@ -54,6 +54,7 @@ install_stock_packages() {
 		$install -t $suite-backports $(backported_packages packages-stock)
 		[ -e /usr/src/linux-source-$series.tar.xz ] || $install --reinstall linux-source-$series
 		echo \"\$release\" >'$state/build/$name/release'" --rw "$state/build/$name"
+	set_stamp packages-stock "$(wanted_list stock)"
 	set_stamp "packages-$name" "$(wanted_list stock)"
 }
 

@@ -122,15 +122,21 @@ make_host() {
 		bash -c '"$@" || { apt-get update && "$@"; }' install "${install[@]}"
 }
 
-make_base() {
-	local apt=$root.part/etc/apt
-	: >"$state/log/root.log"
-	rm -rf --one-file-system "$root.part"
-	run_step "Debian $suite" root mmdebstrap --mode=root --variant=apt "$suite" "$root.part"
-	mkdir "$root.part/lab"
+# make_debian FOLDER: no more than apt needs.
+make_debian() {
+	local apt=$1/etc/apt
+	mmdebstrap --mode=root --variant=apt "$suite" "$1"
 	# The backports' line is the first line, but for the suite.
 	sed -n "0,/^deb /{s/ $suite / $suite-backports /p}" "$apt/sources.list" >"$apt/backports"
 	mv "$apt/backports" "$apt/sources.list.d/backports.list"
+}
+
+make_base() {
+	: >"$state/log/root.log"
+	rm -rf --one-file-system "$root.part"
+	# A function, for a shell of its own.
+	run_step "Debian $suite" root bash -euc "$(declare -f make_debian); suite=$suite; make_debian '$root.part'"
+	mkdir "$root.part/lab"
 	mv "$root.part" "$root"
 }
 

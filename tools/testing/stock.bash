@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# The parts of `check` for kernels that a distribution has built.
+
+# shellcheck disable=SC2034,SC2154 # check and common.bash use and set them
+
+# shellcheck source=../../packaging/kernels.bash
+. "$project/packaging/kernels.bash"
+
+# ---- which kernels ---------------------------------------------------------------------------------
+
+# A kernel tree of which there is no more than the version.
+old_tree() {
+	local tree=$out/old
+	mkdir -p "$tree/drivers/vfio/pci"
+	touch "$tree/drivers/vfio/pci/Makefile"
+	printf 'VERSION = 7\nPATCHLEVEL = 1\n' >"$tree/Makefile"
+	says 2 "needs $oldest or newer" make install-tree KSRC="$tree"
+}
+
+# refused REASON MAJOR MINOR SED-SCRIPT: what prepare-kernel says of a kernel whose headers are made up,
+# which the script changes.
+# shellcheck disable=SC2016 # the root's shell expands it
+refused() {
+	local reason=$1
+	shift
+	says 77 "$reason" "$lab" root --packages stock sh -ec '
+		mount -t tmpfs tmpfs /lib/modules
+		build=/lib/modules/made-up/build
+		version=include/generated/uapi/linux/version.h
+		mkdir -p $build/${version%/*}
+		printf "#define LINUX_VERSION_MAJOR %s\n#define LINUX_VERSION_PATCHLEVEL %s\n" $1 $2 >$build/$version
+		printf "CONFIG_RUST=y\nCONFIG_VFIO_PCI_CORE=m\nCONFIG_RUSTC_VERSION_TEXT=\"%s\"\n" "$(rustc --version)" >$build/.config
+		sed -i "$3" $build/.config
+		packaging/prepare-kernel --check made-up' - "$@"
+}
+
+kernels() {
+	local minor=${newest#*.}
+	check 'install-tree: refuses a kernel that is too old' old_tree
+	check 'prepare-kernel: refuses a kernel that is too old' refused 'too old' 7 1 ''
+	check 'prepare-kernel: refuses a kernel that is too new' refused 'has not been tested' 7 $((minor + 1)) ''
+	check 'prepare-kernel: refuses a kernel without Rust' refused 'without Rust' 7 "$minor" '/CONFIG_RUST=/d'
+	check 'prepare-kernel: refuses a kernel without VFIO' refused 'without VFIO' 7 "$minor" '/VFIO/d'
+	check 'prepare-kernel: refuses another rustc' refused "built with 'rustc 1.0" 7 "$minor" 's/rustc .*"/rustc 1.0"/'
+	check "prepare-kernel: makes metadata of Debian's kernels only" refused 'no Rust metadata' 7 "$minor" ''
+	check 'prepare-kernel: says that headers are missing' \
+		says 77 'install linux-headers-none' "$lab" root --packages stock packaging/prepare-kernel --check none
+}
+
+# ---- the kselftests ----------------------------------------------------------------------------------
+
+# Debian's kernels have no iommufd, so what needs one cannot run.
+for_iommufd_only='# SKIP the kernel has no iommufd$'
+
+# The same programs as on the test kernel, but less of what is random or repeated.
+stock() {
+	local name programs=() newest_stock=stock-$newest
+	check 'stock: the kernel has no iommufd' lab_kernel_has "$newest_stock" '# CONFIG_IOMMUFD is not set'
+	while IFS=: read -r _ name; do programs+=(-t "vfio_pci_rust:$name"); done <"$out/selftests/install/kselftest-list.txt"
+	may_skip=$for_iommufd_only guest "$newest_stock" stock env VFIO_PCI_RUST_OPERATIONS=500 VFIO_PCI_RUST_CALLS=20000 \
+		VFIO_PCI_RUST_INDICES=500 "$out/selftests/install/run_kselftest.sh" "${programs[@]}"
+	check "stock: make demo's story on Linux $oldest" \
+		says 0 'Every answer was the expected one' "$lab" run --kernel "stock-$oldest" -- tools/lab/demo.py
+}
+
+# lab_kernel_has KERNEL LINE: the configuration of one of Debian's kernels.
+lab_kernel_has() {
+	local release
+	"$lab" up --kernel "$1" && release=$(release_of "$1") &&
+		"$lab" root --packages stock grep -x "$2" "/usr/lib/modules/$release/config"
+}
+
+release_of() { "$lab" status | sed -n "s/^release-$1: //p"; }
+
+# ---- the packages --------------------------------------------------------------------------------------
+
+# A Debian of its own, as people have it, with the kernel that the lab has.
+make_machine() {
+	bash -c '. tools/lab/common.bash; . tools/lab/up.bash; make_debian "$0"' "$machine" &&
+		cp -L /etc/resolv.conf /etc/hosts "$machine/etc/" &&
+		on_machine sh -c "apt-get update && apt-get install -y --no-install-recommends \
+			linux-headers-$release linux-binary-$release linux-modules-$release linux-headers-amd64"
+}
+
+on_machine() {
+	unshare --mount --pid --fork --kill-child --mount-proc tools/lab/enter "$machine" --ro "$out/deb" -- "$@"
+}
+
+install_package() { on_machine sh -c "apt-get install -y --no-install-recommends $out/deb/$1_*.deb"; }
+
+# The module that DKMS has built, in the kernel that it was built for.
+# shellcheck disable=SC2016 # the guest's shell expands it
+use_package() {
+	"$lab" run --kernel "stock-$newest" --share "$machine" -- sh -ec '
+		for folder in proc sys dev; do mount --bind /$folder "$0/$folder"; done
+		chroot "$0" modinfo -n vfio_pci_rust
+		chroot "$0" modprobe vfio_pci_rust
+		tools/lab/demo.py' "$machine"
+}
+
+# What the packages have brought is gone: files, modules, what depmod knows of them.
+purge_package() {
+	local left
+	on_machine apt-get purge -y "$1" || return
+	left=$(on_machine find / -xdev \( -name '*vfio-pci-rust*' -o -name '*vfio_pci_rust*' \) -not -path "$out/*") || return
+	[ -z "$left" ] || { echo "left behind: $left"; return 1; }
+	! grep -r vfio-pci-rust "$machine/lib/modules/$release"/modules.* "$machine/var/lib/dpkg/status"
+}
+
+package() {
+	local machine=$out/machine release
+	"$lab" up --kernel "stock-$newest" || return
+	release=$(release_of "stock-$newest")
+	check 'package: make deb, and lintian finds nothing' packaging/build-deb "$out/deb" "$release"
+	check 'package: a clean Debian with the kernel' make_machine
+	check 'package: apt installs it, DKMS builds for the kernel' \
+		says 0 "Installing /lib/modules/$release/updates/dkms/vfio-pci-rust.ko" install_package vfio-pci-rust-dkms
+	check 'package: a kernel that is too old is skipped' \
+		says 77 'is too old' on_machine dkms install "$(on_machine dkms status vfio-pci-rust | sed 's/[,:].*//')" \
+		-k "$(basename "$machine"/lib/modules/6.12.*)"
+	check 'package: the module of the package is used' says 0 "updates/dkms/vfio-pci-rust.ko" use_package
+	check 'package: nothing is left after a purge' purge_package vfio-pci-rust-dkms
+	check 'package: one with a module for a release' install_package "vfio-pci-rust-modules-$release"
+	check 'package: the module of that is found' \
+		says 0 "updates/vfio-pci-rust.ko" on_machine modinfo -k "$release" -n vfio_pci_rust
+	check 'package: nothing is left of that, either' purge_package "vfio-pci-rust-modules-$release"
+}
