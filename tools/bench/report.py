@@ -44,10 +44,9 @@ OPERATIONS = {
     "build": "build of the module, CPU seconds",
 }
 
-# Of the rounds of an ioctl and of an opening the least counts, as in each round. Of what takes longer it is
-# the median.
+# Of the rounds of an ioctl the least counts, as of its batches. Of what takes longer it is the median.
 SUMMARY = dict.fromkeys(
-    ("probe", "remove", "sriov_on", "module_load"),
+    ("open_close", "open_close_reset", "probe", "remove", "sriov_on", "module_load"),
     statistics.median,
 )
 

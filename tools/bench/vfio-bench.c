@@ -175,7 +175,6 @@ static void report(const char *operation, int driver, int round, double value)
  */
 #define CPU_TIME	CLOCK_THREAD_CPUTIME_ID
 #define REPETITIONS	5
-#define OPENINGS	30
 
 /* Repetition -1 is in vain: the first time fills caches. */
 static void keep(double values[REPETITIONS], int repetition, int64_t value)
@@ -321,29 +320,26 @@ static void measure_match(int driver, int round, const char *bdf, const struct d
 		ioctl(vf->group, VFIO_GROUP_GET_DEVICE_FD, wrong));
 }
 
-/* Much is allocated here, so again it is the least that counts, of more than a few. */
 static void measure_open(const char *operation, int driver, int round, const char *bdf,
-			 const struct device *vf, int openings)
+			 const struct device *vf)
 {
-	int64_t least = INT64_MAX;
+	double values[REPETITIONS] = {};
 	char name[128];
 	int i, fd;
 
 	device_name(name, bdf, token_a);
-	for (i = 0; i < openings; i++) {
-		int64_t start, took;
+	for (i = -1; i < REPETITIONS; i++) {
+		int64_t start;
 
 		check_stop();
 		start = now(CPU_TIME);
 		fd = open_by_name(vf, name);
 		if (fd >= 0)
 			close(fd);
-		took = now(CPU_TIME) - start;
+		keep(values, i, now(CPU_TIME) - start);
 		expect(operation, 0, fd < 0 ? fd : 0);
-		if (took < least)
-			least = took;
 	}
-	report(operation, driver, round, least);
+	report(operation, driver, round, median(values, REPETITIONS));
 }
 
 static void measure_vf(int driver, int round, struct device *pf_device)
@@ -364,11 +360,11 @@ static void measure_vf(int driver, int round, struct device *pf_device)
 	measure_refused_set(driver, round, pf_device->fd);
 	close(fd);
 
-	measure_open("open_close_reset", driver, round, bdf, &vf, REPETITIONS);
+	measure_open("open_close_reset", driver, round, bdf, &vf);
 	/* Without a way to reset it the core opens the device all the same. */
 	if (write_sysfs("\n", "/sys/bus/pci/devices/%s/reset_method", bdf))
 		die("the reset of %s cannot be switched off: the kernel has no reset_method", bdf);
-	measure_open("open_close", driver, round, bdf, &vf, OPENINGS);
+	measure_open("open_close", driver, round, bdf, &vf);
 	write_sysfs("default", "/sys/bus/pci/devices/%s/reset_method", bdf);
 	close_device(&vf);
 }
