@@ -51,15 +51,13 @@ kernels() {
 
 # ---- the kselftests ----------------------------------------------------------------------------------
 
-# Debian's kernels have no iommufd, so what needs one cannot run.
-for_iommufd_only='# SKIP the kernel has no iommufd$'
-
-# The same programs as on the test kernel, but less of what is random or repeated.
+# The same programs as on the test kernel, but less of what is random or repeated, and without what needs an
+# iommufd.
 stock() {
 	local name programs=() newest_stock=stock-$newest
 	check 'stock: the kernel has no iommufd' lab_kernel_has "$newest_stock" '# CONFIG_IOMMUFD is not set'
 	while IFS=: read -r _ name; do programs+=(-t "vfio_pci_rust:$name"); done <"$out/selftests/install/kselftest-list.txt"
-	may_skip=$for_iommufd_only guest "$newest_stock" stock env VFIO_PCI_RUST_OPERATIONS=500 VFIO_PCI_RUST_CALLS=20000 \
+	may_skip='the kernel has no iommufd' guest "$newest_stock" stock env VFIO_PCI_RUST_OPERATIONS=500 VFIO_PCI_RUST_CALLS=20000 \
 		VFIO_PCI_RUST_INDICES=500 "$out/selftests/install/run_kselftest.sh" "${programs[@]}"
 	check "stock: make demo's story on Linux $oldest" \
 		says 0 'Every answer was the expected one' "$lab" run --kernel "stock-$oldest" -- tools/lab/demo.py
