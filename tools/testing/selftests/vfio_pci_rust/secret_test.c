@@ -22,7 +22,7 @@
 #define CHUNK (1024 * 1024)
 
 /* For all of the memory, on an emulated machine. */
-#define SECONDS 300
+#define SECONDS 600
 
 /* The token is what these are by exclusive or. */
 static uint8_t part[2][UUID_LEN];
@@ -39,14 +39,22 @@ static struct {
 /* A device's address, and the token as text. */
 static atomic_uchar name[128];
 
-static int make_secret(void)
-{
-	return getrandom(part, sizeof(part), 0) == sizeof(part) ? 0 : -EIO;
-}
-
 static uint8_t token_byte(size_t i)
 {
 	return part[0][i] ^ part[1][i];
+}
+
+/* Without the bytes of which memory is full: each of them would be looked at. */
+static int make_secret(void)
+{
+	size_t i = 0;
+
+	while (i < UUID_LEN) {
+		if (getrandom(&part[0][i], 1, 0) != 1 || getrandom(&part[1][i], 1, 0) != 1)
+			return -EIO;
+		i += token_byte(i) != 0 && token_byte(i) != 0xff;
+	}
+	return 0;
 }
 
 #define OPTION		" vf_token="
