@@ -34,7 +34,7 @@ static const char *const drivers[] = { C_DRIVER, DRIVER };
 
 static const char *pf;
 static int rounds = 3;
-static int calls = 200;		/* ioctls in a batch */
+static int calls = 500;		/* ioctls in a batch */
 static int batches = 21;	/* batches of which the least counts */
 
 /* What is restored at the end. */
@@ -513,7 +513,7 @@ static void usage(FILE *where)
 		"  --pf ADDRESS  the SR-IOV capable device, such as 0000:01:00.0; it is taken from\n"
 		"                its driver for the time (default: the first one there is)\n"
 		"  --rounds N    how often each driver has its turn (default: 3)\n"
-		"  --calls N     how many ioctls are timed at once (default: 200)\n"
+		"  --calls N     how many ioctls are timed at once (default: 500)\n"
 		"  --scale       a few operations with 1 and 16 VFs, and as many as there can be\n"
 		"  --short       fewer batches: enough where time is deterministic\n");
 }
@@ -557,7 +557,7 @@ int main(int argc, char **argv)
 			calls = number("--calls", optarg);
 			break;
 		case 's':
-			batches = 5;
+			batches = 15;
 			break;
 		case 'S':
 			measure = measure_scale;
