@@ -20,6 +20,7 @@ depmod = $(if $(wildcard $(KDIR)/System.map),,depmod $(if $(INSTALL_MOD_PATH),-b
 help:
 	@echo 'In a virtual machine, as root, with nothing prepared:'
 	@echo '  make demo            the VF token on an SR-IOV card, step by step'
+	@echo '  make demo ARCH=arm64 the same on an emulated arm64 machine'
 	@echo '  make check           all tests; make check PARTS="sources host" some of them'
 	@echo '  make check-clients   DPDK, QEMU and other programs, on vfio-pci and on this driver'
 	@echo '  make check-debug     the driver on a debug kernel: faults, load, races, leaks, fuzzing'
@@ -39,7 +40,7 @@ help:
 	@echo '  make clean                    remove build/'
 
 demo:
-	$(lab) run --kernel stock --cpus 1 --memory 1G -- $(CURDIR)/tools/lab/demo.py
+	$(lab) run --kernel stock $(if $(ARCH),--arch '$(ARCH)') --cpus 1 --memory 1G -- $(CURDIR)/tools/lab/demo.py
 
 check:
 	tools/testing/check $(PARTS)

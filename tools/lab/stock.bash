@@ -2,7 +2,8 @@
 # shellcheck shell=bash
 #
 # How `lab` makes what is missing for the kernels that Debian has built: its packages, the Rust metadata,
-# the module, and an initramfs that mounts the root. Nothing of a kernel is compiled.
+# the module, and an initramfs that mounts the root. Nothing of a kernel is compiled. What is for arm64 is
+# made by cross compilers, and the guest has a root of its own, of that architecture.
 
 # shellcheck disable=SC2154 # common.bash sets them
 
@@ -13,9 +14,23 @@
 stock_kernels=("stock-$newest")
 [[ $oldest == "$newest" ]] || stock_kernels+=("stock-$oldest")
 
-is_stock() { [[ " stock ${stock_kernels[*]} " == *" $1 "* ]]; }
+# What they are called here, where the architecture is part of the name.
+stock_names=("${stock_kernels[@]}" "${stock_kernels[@]/%/-arm64}")
 
-stock_name() { if [[ $1 == stock ]]; then echo "${stock_kernels[0]}"; else echo "$1"; fi; }
+# stock_name WORD ARCHITECTURE: the name of what --kernel and --arch ask for, if that is one of these kernels.
+stock_name() {
+	local name=$1
+	[[ $name != stock ]] || name=${stock_kernels[0]}
+	[[ " ${stock_kernels[*]} " == *" $name "* ]] || return
+	if [[ $2 == arm64 ]]; then echo "$name-arm64"; else echo "$name"; fi
+}
+
+is_stock() { [[ " ${stock_names[*]} " == *" $1 "* ]]; }
+
+architecture() { if [[ $1 == stock-*-arm64 ]]; then echo arm64; else echo amd64; fi; }
+
+# Where the guest's root is in the lab's root, if it is not that one itself.
+guest_root_of() { if [[ $(architecture "$1") == arm64 ]]; then echo /arm64; fi; }
 
 # The release of a stock kernel that is there, such as 7.3.4+deb13-amd64.
 stock_release() { cat "$state/build/$1/release" 2>/dev/null || :; }
@@ -31,31 +46,66 @@ wanted_stock() {
 	{ wanted_crates "$1"; project_checksum; cat "$project/Makefile" "$here/build-stock" "$here/stock-init"; } | checksum
 }
 
+# stock_lists NAME: the lists of packages for it.
+stock_lists() {
+	echo packages-stock
+	[[ $(architecture "$1") == amd64 ]] || echo packages-stock-arm64
+}
+
+# shellcheck disable=SC2046 # words
+wanted_stock_packages() { { packages $(stock_lists "$1"); backported_packages $(stock_lists "$1"); } | checksum; }
+
 stock_packages_are_fresh() {
-	[[ -d $root && $(stamp "packages-$1") == "$(wanted_list stock)" && -f $(stock_image "$1") ]]
+	[[ -d $root && $(stamp "packages-$1") == "$(wanted_stock_packages "$1")" && -f $(stock_image "$1") ]]
+}
+
+guest_root_is_fresh() {
+	[[ ! $(guest_root_of "$1") ]] || [[ -d $root$(guest_root_of "$1") && $(stamp guest-arm64) == "$(wanted_list guest-arm64)" ]]
 }
 
 crates_are_fresh() { [[ $(stamp "crates-$1") == "$(wanted_crates "$1")" ]]; }
 
 stock_is_fresh() {
-	stock_packages_are_fresh "$1" && crates_are_fresh "$1" && [[ $(stamp "$1") == "$(wanted_stock "$1")" ]]
+	stock_packages_are_fresh "$1" && guest_root_is_fresh "$1" && crates_are_fresh "$1" &&
+		[[ $(stamp "$1") == "$(wanted_stock "$1")" ]]
 }
 
 # The newest kernel of the series for which there is the source of the same version.
+# shellcheck disable=SC2046 # words
 install_stock_packages() {
-	local name=$1 series=${1#stock-}
+	local name=$1 arch series foreign=
+	arch=$(architecture "$name")
+	series=${name#stock-}
+	series=${series%-arm64}
+	[[ $arch == amd64 ]] || foreign="dpkg --add-architecture $arch; apt-get update"
 	: >"$state/log/$name.log"
 	mkdir -p "$state/build/$name"
-	run_apt "kernel $series of Debian, rustc, QEMU" "$name" "
-		release=\$(apt-cache search --names-only '^linux-binary-$series[.][0-9]+[+]deb[0-9]+-amd64\$' |
+	run_apt "kernel $series of Debian for $arch, rustc, QEMU" "$name" "
+		$foreign
+		release=\$(apt-cache search --names-only '^linux-binary-$series[.][0-9]+[+]deb[0-9]+-$arch\$' |
 			sed 's/^linux-binary-//; s/ .*//' | sort -V | tail -n 1)
 		[ \"\$release\" ] || { echo 'lab-error: $suite-backports has no kernel $series any more: use another one'; exit 1; }
-		$install $(packages packages-stock) linux-source-$series linux-headers-\$release linux-binary-\$release linux-modules-\$release
-		$install -t $suite-backports $(backported_packages packages-stock)
+		$install $(packages $(stock_lists "$name")) linux-source-$series linux-headers-\$release:$arch \
+			linux-binary-\$release:$arch linux-modules-\$release:$arch
+		$install -t $suite-backports $(backported_packages $(stock_lists "$name"))
 		[ -e /usr/src/linux-source-$series.tar.xz ] || $install --reinstall linux-source-$series
 		echo \"\$release\" >'$state/build/$name/release'" --rw "$state/build/$name"
 	set_stamp packages-stock "$(wanted_list stock)"
-	set_stamp "packages-$name" "$(wanted_list stock)"
+	set_stamp "packages-$name" "$(wanted_stock_packages "$name")"
+}
+
+# Nothing of it runs before the guest does: its packages are unpacked, and not configured.
+make_guest_root() {
+	local folder=$root$(guest_root_of "$1") list
+	list=$(packages packages-guest-arm64)
+	: >"$state/log/guest-arm64.log"
+	rm -rf --one-file-system "$folder" "$folder.part"
+	run_step "what the guest runs, for arm64" guest-arm64 mmdebstrap --mode=root --variant=extract --architectures=arm64 \
+		--include="${list// /,}" "$suite" "$folder.part"
+	cp "$root"/etc/{passwd,group} "$folder.part/etc/"
+	mkdir "$folder.part/lab" "$folder.part/usr/lib/modules"
+	mv "$folder.part" "$folder"
+	set_stamp guest-arm64 "$(wanted_list guest-arm64)"
 }
 
 make_crates() {

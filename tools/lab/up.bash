@@ -247,12 +247,13 @@ up() {
 
 make_parts() {
 	local name=$1 part plan=()
-	host_is_ready || [[ -d $root ]] || plan+=(make_host)
+	host_is_ready || { [[ -d $root ]] && guest_root_is_fresh "$name"; } || plan+=(make_host)
 	[[ -d $root ]] || plan+=(make_base)
 	if [[ $name == list ]]; then
 		plan+=("install_list $2")
 	elif is_stock "$name"; then
 		stock_packages_are_fresh "$name" || plan+=("install_stock_packages $name")
+		guest_root_is_fresh "$name" || plan+=("make_guest_root $name")
 		crates_are_fresh "$name" || plan+=("make_crates $name")
 		plan+=("make_stock $name")
 		[[ -d $root ]] || check_space 4
