@@ -72,6 +72,23 @@ lab_kernel_has() {
 
 release_of() { "$lab" status | sed -n "s/^release-$1: //p"; }
 
+# ---- arm64 -----------------------------------------------------------------------------------------
+
+# The module comes from a cross compiler, the machine is emulated.
+# shellcheck disable=SC2016 # the guest's shell expands it
+arm64() {
+	local version console
+	for version in "$newest" "$oldest"; do
+		console=$out/arm64-$version.console
+		check "arm64: make demo's story on Linux $version" says 0 'Every answer was the expected one' \
+			"$lab" run --arch arm64 --kernel "stock-$version" --cpus 1 --memory 1G --log "$console" -- \
+			sh -ec 'test "$(uname -m)" = aarch64; exec tools/lab/demo.py'
+		check "arm64: nothing wrong in the log of Linux $version" log_is_clean "$console"
+	done
+	check "arm64: says that only Debian's kernels are there" says 2 "Debian's kernels only" "$lab" run --arch arm64 -- true
+	check 'arm64: says that there is no other architecture' says 2 'amd64 or arm64' "$lab" up --arch riscv64 --kernel stock
+}
+
 # ---- the packages --------------------------------------------------------------------------------------
 
 # A Debian of its own, as people have it, with the kernel that the lab has.
