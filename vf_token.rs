@@ -222,8 +222,8 @@ fn not_set(pf: &VfioDevice, error: Error) -> Error {
     error
 }
 
-/// What is to be done for a device that has just been registered: makes the core keep the token of a
-/// PF, and has a PF count its VF.
+/// What is to be done for a device that has just been registered: makes the core keep the token of
+/// a PF, and has a PF count its VF.
 #[inline]
 pub(crate) fn registered(dev: &Locked<'_, VfioPciRust>) {
     if let Some(token) = of_pf(dev) {

@@ -33,7 +33,8 @@ impl Generation {
     }
 }
 
-/// Somebody who is opening the PF, by the number of the thread. A thread opens one device at a time.
+/// Somebody who is opening the PF, by the number of the thread. A thread opens one device at a
+/// time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(Hash))]
 pub(crate) struct Opener(pub(crate) i32);
@@ -141,8 +142,8 @@ impl State {
         self.vfs == Some(self.own_vfs)
     }
 
-    /// A number that changes whenever VFs come or go, or one comes to the driver of the PF or leaves
-    /// it; none while they are created or removed.
+    /// A number that changes whenever VFs come or go, or one comes to the driver of the PF or
+    /// leaves it; none while they are created or removed.
     pub(crate) fn roster(&self) -> Option<u64> {
         self.vfs.map(|_| self.roster)
     }

@@ -19,8 +19,7 @@
 void vfio_pci_rust_ratelimit_init(struct ratelimit_state *rs);
 
 /* mutex_trylock() for one of many locks that are taken with @outer held. */
-bool vfio_pci_rust_mutex_trylock_nest_lock(struct mutex *lock,
-					   struct mutex *outer);
+bool vfio_pci_rust_mutex_trylock_nest_lock(struct mutex *lock, struct mutex *outer);
 
 /*
  * The VF of @pf after @vf, or the first one if that is NULL; with a reference,

@@ -138,8 +138,8 @@ impl<T: Driver> Device<T> {
         })
     }
 
-    /// Takes the driver out of a device that is not registered any more: drops the driver's data and
-    /// what the core holds.
+    /// Takes the driver out of a device that is not registered any more: drops the driver's data
+    /// and what the core holds.
     ///
     /// The memory is the VFIO core's, which frees it when the last reference is dropped. Somebody
     /// who is closing the character device may have one even after this module is gone. So the
@@ -152,8 +152,8 @@ impl<T: Driver> Device<T> {
     pub(super) unsafe fn abandon(vdev: *mut bindings::vfio_device) {
         let this = vdev.cast::<Self>();
         let core = vdev.cast::<bindings::vfio_pci_core_device>();
-        // SAFETY: Both are initialised, and only callbacks of the driver use them, which are over when
-        // the registration is. (The rate limit and the lock need no drop.)
+        // SAFETY: Both are initialised, and only callbacks of the driver use them, which are over
+        // when the registration is. (The rate limit and the lock need no drop.)
         unsafe {
             (&raw mut (*this).data).drop_in_place();
             (&raw mut (*this).open).drop_in_place();
@@ -166,8 +166,8 @@ impl<T: Driver> Device<T> {
             // look at the device until it is freed.
             unsafe { kernel::bindings::mutex_lock(&raw mut (*set).lock) };
         }
-        // SAFETY: The counterpart of `vfio_pci_core_init_dev()`. It frees `pm_save`, which a reset of
-        // the set would use, and leaves the pointer.
+        // SAFETY: The counterpart of `vfio_pci_core_init_dev()`. It frees `pm_save`, which a reset
+        // of the set would use, and leaves the pointer.
         unsafe {
             bindings::vfio_pci_core_release_dev(vdev);
             (*core).pm_save = ptr::null_mut();
@@ -185,8 +185,8 @@ impl<T: Driver> Device<T> {
     ///
     /// # Safety
     ///
-    /// `vdev` was initialised with [`Device::init`] for the same `T`, and not abandoned, for as long
-    /// as `'a`.
+    /// `vdev` was initialised with [`Device::init`] for the same `T`, and not abandoned, for as
+    /// long as `'a`.
     pub(super) unsafe fn from_raw<'a>(vdev: *mut bindings::vfio_device) -> &'a Self {
         // SAFETY: `core` is the first field and starts with the `struct vfio_device`.
         unsafe { &*vdev.cast() }
@@ -267,10 +267,12 @@ impl<T: Driver> Device<T> {
     }
 
     /// Whether somebody has the device open or is just opening it. That can change at any time
-    /// unless the lock of the device set is held, as it is while a character device is being opened.
+    /// unless the lock of the device set is held, as it is while a character device is being
+    /// opened.
     pub(crate) fn is_open(&self) -> bool {
-        // SAFETY: `core` is initialised by the type invariants. A volatile read is what `READ_ONCE()`
-        // is in C, with which the VFIO core reads the field where it does not hold the lock.
+        // SAFETY: `core` is initialised by the type invariants. A volatile read is what
+        // `READ_ONCE()` is in C, with which the VFIO core reads the field where it does not hold
+        // the lock.
         unsafe { (&raw const (*self.as_vfio()).open_count).read_volatile() != 0 }
     }
 
@@ -287,8 +289,8 @@ impl<T: Driver> Device<T> {
         if ops != unsafe { (*self.as_raw()).vdev.ops } {
             return SriovPf::Other;
         }
-        // SAFETY: A table belongs to one `T`, so this is a `Device<T>`; and it lives as long as the VF
-        // is registered.
+        // SAFETY: A table belongs to one `T`, so this is a `Device<T>`; and it lives as long as the
+        // VF is registered.
         SriovPf::Same(unsafe { Self::from_raw(pf.cast()) })
     }
 
@@ -499,8 +501,8 @@ impl<T: Driver> Enabled<'_, T> {
     /// Whether [`Closing::has_failed`] can tell, later, that this opening has failed.
     pub(crate) fn failure_will_be_known(&self) -> bool {
         #[cfg(CONFIG_IOMMUFD)]
-        // SAFETY: The device is valid, and the lock of the device set is held, under which the field
-        // is written.
+        // SAFETY: The device is valid, and the lock of the device set is held, under which the
+        // field is written.
         return unsafe { !(*self.0.as_vfio()).iommufd_device.is_null() };
         #[cfg(not(CONFIG_IOMMUFD))]
         false
@@ -543,8 +545,8 @@ impl<'a, T: Driver> Opened<'a, T> {
     /// Lets the core answer a `VFIO_DEVICE_FEATURE` call: with an error of the feature, `ENOTTY` if
     /// it does not know the feature, 0, or for some features a file descriptor.
     pub(crate) fn core_ioctl_feature(&self, flags: u32, arg: FeatureArg) -> IoctlReturn {
-        // SAFETY: The device is open during the call; the core checks the size and treats the address
-        // as one of user space.
+        // SAFETY: The device is open during the call; the core checks the size and treats the
+        // address as one of user space.
         IoctlReturn::from_raw(unsafe {
             bindings::vfio_pci_core_ioctl_feature(
                 self.0.as_vfio(),
@@ -577,14 +579,14 @@ impl<'a, T: Driver> Closing<'a, T> {
 
     /// Whether the opening has failed, so that nobody ever had the device.
     ///
-    /// It is not known of those who open by a group with a container, or for whom there is no memory
-    /// for a file: `false` then.
+    /// It is not known of those who open by a group with a container, or for whom there is no
+    /// memory for a file: `false` then.
     pub(crate) fn has_failed(&self) -> bool {
         #[cfg(CONFIG_IOMMUFD)]
         {
             let vdev = self.0.as_vfio();
-            // SAFETY: The device is valid, and the lock of the device set is held, under which all of
-            // these are written.
+            // SAFETY: The device is valid, and the lock of the device set is held, under which all
+            // of these are written.
             let (bound, attached, by_cdev) = unsafe {
                 (
                     !(*vdev).iommufd_device.is_null(),
@@ -592,8 +594,8 @@ impl<'a, T: Driver> Closing<'a, T> {
                     bindings::vfio_device::cdev_opened_raw(vdev) != 0,
                 )
             };
-            // One by the character device is marked when it has succeeded; one by a group is attached
-            // by the VFIO core itself, and stays so.
+            // One by the character device is marked when it has succeeded; one by a group is
+            // attached by the VFIO core itself, and stays so.
             bound && !attached && !by_cdev
         }
         #[cfg(not(CONFIG_IOMMUFD))]

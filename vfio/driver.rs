@@ -112,7 +112,8 @@ pub(crate) trait Driver: Sized + 'static {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
-    /// Called when the device is opened by a name with something after the address that is no token.
+    /// Called when the device is opened by a name with something after the address that is no
+    /// token.
     fn match_malformed(_dev: &Device<Self>) {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
@@ -197,8 +198,8 @@ impl<T: Driver> DriverVTable<T> {
 
     /// # Safety
     ///
-    /// Called by the VFIO core with a registered device of `T` that is being opened by its character
-    /// device, with the lock of its device set held; `uuid` is null or a valid UUID.
+    /// Called by the VFIO core with a registered device of `T` that is being opened by its
+    /// character device, with the lock of its device set held; `uuid` is null or a valid UUID.
     unsafe extern "C" fn match_token_uuid(
         vdev: *mut bindings::vfio_device,
         uuid: *const kernel::bindings::uuid_t,

@@ -5,8 +5,8 @@
 //! If another VFIO driver has one, `vfio-pci-core` counts it as open only when its opening is done,
 //! which takes as long as a reset. Until then the VFIO core holds the lock of the VF's device set;
 //! whoever opens the VF by its character device is asked for the token under that lock, too, and
-//! whoever opens it by its group, just before. And while a driver is bound or unbound the driver core
-//! holds the lock of the device.
+//! whoever opens it by its group, just before. And while a driver is bound or unbound the driver
+//! core holds the lock of the device.
 //!
 //! C source: [`drivers/vfio/vfio_main.c`](srctree/drivers/vfio/vfio_main.c), `vfio_df_open()`.
 
@@ -56,8 +56,8 @@ pub(crate) struct ForeignVfs<'a> {
 type Outer<'a> = Guard<'a, (), MutexBackend>;
 
 impl<T: Driver> Device<T> {
-    /// Holds the VFs of this PF that are not bound to its driver. Waits for nobody who does something
-    /// with one of them.
+    /// Holds the VFs of this PF that are not bound to its driver. Waits for nobody who does
+    /// something with one of them.
     ///
     /// # Errors
     ///
@@ -246,8 +246,8 @@ impl Search {
 struct Locked(*mut mutex);
 
 impl Locked {
-    /// Takes the lock, if nobody has it. It is not waited for: who opens a VF has its locks for long,
-    /// and can make that last, since VFIO reads user memory under that of the device set.
+    /// Takes the lock, if nobody has it. It is not waited for: who opens a VF has its locks for
+    /// long, and can make that last, since VFIO reads user memory under that of the device set.
     ///
     /// # Errors
     ///

@@ -11,8 +11,7 @@ void vfio_pci_rust_ratelimit_init(struct ratelimit_state *rs)
 			     DEFAULT_RATELIMIT_BURST);
 }
 
-bool vfio_pci_rust_mutex_trylock_nest_lock(struct mutex *lock,
-					   struct mutex *outer)
+bool vfio_pci_rust_mutex_trylock_nest_lock(struct mutex *lock, struct mutex *outer)
 {
 	return mutex_trylock_nest_lock(lock, outer);
 }

@@ -79,7 +79,8 @@ unsafe impl<T: Driver> Send for Registration<T> {}
 unsafe impl<T: Driver> Sync for Registration<T> {}
 
 impl<T: Driver> Registration<T> {
-    /// Registers the driver under the name `N`. `module_name` is what `/sys/module` calls the module.
+    /// Registers the driver under the name `N`. `module_name` is what `/sys/module` calls the
+    /// module.
     ///
     /// # Errors
     ///
@@ -155,8 +156,8 @@ impl<T: Driver> Registration<T> {
             // SAFETY: `pdev` is valid.
             let dev = unsafe { &raw mut (*pdev).dev };
 
-            // SAFETY: The size is that of the type that the ops table initialises; the table lives as
-            // long as the module, and the device is taken from it before.
+            // SAFETY: The size is that of the type that the ops table initialises; the table lives
+            // as long as the module, and the device is taken from it before.
             let vdev = from_err_ptr(unsafe {
                 bindings::_vfio_alloc_device(mem::size_of::<Device<T>>(), dev, (*this).ops)
             })?;
