@@ -119,7 +119,9 @@ use_package() {
 purge_package() {
 	local left
 	on_machine apt-get purge -y "$1" || return
-	left=$(on_machine find / -xdev \( -name '*vfio-pci-rust*' -o -name '*vfio_pci_rust*' \) -not -path "$out/*") || return
+	# But for the folder in which the packages were seen, whose name may be like theirs.
+	left=$(on_machine find / -xdev -path "${out%/*}" -prune -o \
+		\( -name '*vfio-pci-rust*' -o -name '*vfio_pci_rust*' \) -print) || return
 	[ -z "$left" ] || { echo "left behind: $left"; return 1; }
 	! grep -r vfio-pci-rust "$machine/lib/modules/$release"/modules.* "$machine/var/lib/dpkg/status"
 }
