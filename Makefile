@@ -14,7 +14,7 @@ sign = $(if $(wildcard $(KDIR)/certs/signing_key.*),,CONFIG_MODULE_SIG_ALL=)
 depmod = $(if $(wildcard $(KDIR)/System.map),,depmod $(if $(INSTALL_MOD_PATH),-b '$(INSTALL_MOD_PATH)') \
 	'$(shell cat '$(KDIR)/include/config/kernel.release')')
 
-.PHONY: help demo check check-clients check-debug check-host bench deb dkms modules modules_install \
+.PHONY: help demo check check-builds check-clients check-debug check-host bench deb dkms modules modules_install \
 	interfaces install-tree remove-tree clean
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo '  make check           all tests; make check PARTS="sources host" some of them'
 	@echo '  make check-clients   DPDK, QEMU and other programs, on vfio-pci and on this driver'
 	@echo '  make check-debug     the driver on a debug kernel: faults, load, races, leaks, fuzzing'
+	@echo '  make check-builds    compile for kernels with other options: real time, CFI, no IOMMUFD, ...'
 	@echo '  make check-host      the tests that need no kernel (needs cargo)'
 	@echo '  make bench           what operations take beside vfio-pci, in instructions'
 	@echo '  make bench WALL=1    the same in nanoseconds, for machines with KVM (VFIO_LAB_KVM=1)'
@@ -50,6 +51,9 @@ check-clients:
 
 check-debug:
 	tools/testing/check-debug
+
+check-builds:
+	tools/testing/check-builds
 
 bench:
 	tools/bench/bench $(if $(WALL),--wall) $(if $(PF),--host '$(PF)')

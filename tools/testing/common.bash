@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# What the checks share: counting, the kernel's log, the kselftests.
+# What the checks share: counting, the kernel's log, builds, the kselftests.
 
 # shellcheck disable=SC2034,SC2154 # the files that read this one use and set them
 
@@ -124,4 +124,37 @@ build_selftests() {
 		KHDR_INCLUDES="-isystem $build/usr/include" install >"$out/selftests/log" 2>&1
 	cat "$out/selftests/log"
 	! grep -q 'warning:' "$out/selftests/log" && [ -x "$out/selftests/install/run_kselftest.sh" ]
+}
+
+# has_none PATTERN FILE...: the files can be read, and no line matches.
+has_none() {
+	grep -nE -- "$@"
+	[ $? -eq 1 ]
+}
+
+# build WHAT MAKE-ARGUMENT...: outside of the tree, without a warning.
+build() {
+	local folder=$out/$1
+	shift
+	mkdir -p "$folder"
+	"$lab" root --out "$folder" make modules KDIR="$build" MO="$folder" "$@" >"$folder/log" 2>&1 || {
+		cat "$folder/log"
+		return 1
+	}
+	cat "$folder/log"
+	has_none 'warning|^WARNING' "$folder/log" && [ -f "$folder/vfio-pci-rust.ko" ]
+}
+
+# guest KERNEL NAME COMMAND...: counts the tests of the kselftests and of KUnit in what the command prints
+# in a guest with that kernel; `repeat` times as long if that is set.
+guest() {
+	local kernel=$1 name=$2 console=$out/$1.$BASHPID.console
+	shift 2
+	"$lab" run --kernel "$kernel" --memory 1G --timeout $((1800 * ${repeat:-1})) \
+		--device igb --device nvme --device igb --device vga \
+		--share "$out/selftests/install" --monitor --log "$console" -- "$@" 2>&1 |
+		# The kselftests' runner comments out what its programs print.
+		count_tap "$name" '[# ]*'
+	check "$name: the guest came to its end" grep -a 'script returned' "$console"
+	check "$name: nothing wrong in the kernel log" log_is_clean "$console"
 }
