@@ -12,6 +12,10 @@
 //! [`include/uapi/linux/vfio.h`](srctree/include/uapi/linux/vfio.h)
 
 mod state;
+mod sysfs;
+
+pub(crate) use self::state::Rules;
+pub(crate) use self::sysfs::FOLDER;
 
 use self::state::{
     Generation,
@@ -21,6 +25,7 @@ use self::state::{
 };
 use crate::{
     vfio::{
+        params,
         Closing,
         Device,
         Enabled,
@@ -57,8 +62,8 @@ type VfioDevice = Device<VfioPciRust>;
 pub(crate) enum Role {
     /// A PF, which has the token.
     Pf(Arc<Token>),
-    /// A VF, which remembers the [`Generation`] of the last token that matched.
-    Vf(Atomic<u64>),
+    /// A VF.
+    Vf(Vf),
     /// Neither.
     Plain,
 }
@@ -72,9 +77,34 @@ impl Role {
     pub(crate) fn new(function: Function) -> Result<Self> {
         Ok(match function {
             Function::Physical => Self::Pf(Arc::pin_init(Token::new(), GFP_KERNEL)?),
-            Function::Virtual => Self::Vf(Atomic::new(Generation::NONE.to_raw())),
+            Function::Virtual => Self::Vf(Vf::new()),
             Function::Plain => Self::Plain,
         })
+    }
+}
+
+/// What a VF remembers. Both are written with the lock of the PF's token held.
+pub(crate) struct Vf {
+    /// The [`Generation`] of the last token that matched.
+    seen: Atomic<u64>,
+    /// That of the token with which somebody has admitted openings without a token.
+    admitted: Atomic<u64>,
+}
+
+impl Vf {
+    pub(crate) fn new() -> Self {
+        Self {
+            seen: Atomic::new(Generation::NONE.to_raw()),
+            admitted: Atomic::new(Generation::NONE.to_raw()),
+        }
+    }
+
+    fn seen(&self) -> Generation {
+        Generation::from_raw(self.seen.load(Relaxed))
+    }
+
+    fn admitted(&self) -> Generation {
+        Generation::from_raw(self.admitted.load(Relaxed))
     }
 }
 
@@ -103,10 +133,27 @@ impl Token {
         self.state.lock()
     }
 
+    /// Decides under the lock whether `vf` may be opened with `given`, as [`State::match_vf`] has
+    /// it, and lets the VF remember that for [`Token::claim`].
+    pub(crate) fn match_vf(&self, vf: &Vf, given: Option<&Uuid>) -> Result {
+        let state = self.lock();
+        let seen = state.match_vf(given, vf.admitted())?;
+        vf.seen.store(seen.to_raw(), Relaxed);
+        Ok(())
+    }
+
+    /// Admits `vf` with the token `given`, as [`State::admit`] has it; or withdraws that.
+    pub(crate) fn admit_vf(&self, vf: &Vf, given: Option<&Uuid>) -> Result {
+        let state = self.lock();
+        let admitted = given.map_or(Ok(Generation::NONE), |token| state.admit(token))?;
+        vf.admitted.store(admitted.to_raw(), Relaxed);
+        Ok(())
+    }
+
     /// [`State::claim`] under the lock, until the returned value is dropped.
     #[inline]
-    pub(crate) fn claim(self: &Arc<Self>, seen: Generation) -> Result<Claim> {
-        self.lock().claim(seen)?;
+    pub(crate) fn claim(self: &Arc<Self>, vf: &Vf) -> Result<Claim> {
+        self.lock().claim(vf.seen(), vf.admitted())?;
         Ok(Claim(self.clone()))
     }
 }
@@ -191,14 +238,26 @@ const TRY_AGAIN: &CStr =
 ///
 /// # Errors
 ///
-/// - `ENODEV` if SR-IOV is not enabled on the PF.
-/// - `EBUSY` if one of its VFs is open, under whatever driver.
+/// - `ENODEV` if SR-IOV is not enabled on the PF, unless the parameter `lenient_token` is set.
+/// - `EBUSY` if one of its VFs is open, under whatever driver; if that parameter is set, only if it
+///   is another token.
 /// - `ENOMEM` if it has VFs under other drivers and there is no memory to look at them.
 /// - `ENOTTY` if the device is no PF.
 pub(crate) fn set(pf: &Opened<'_, VfioPciRust>, new: &Uuid) -> Result {
     let token = of_pf(pf).ok_or(ENOTTY)?;
+    let rules = if params::lenient_token() {
+        Rules::Lenient
+    } else {
+        Rules::Strict
+    };
+    // What changes nothing is not in the way of VFs that are being opened.
+    if rules == Rules::Lenient && token.lock().has(new) {
+        return Ok(());
+    }
     let result = change(pf, token, |state| {
-        state.set(pf.sriov_active(), new, |t| pf.core_match_token_uuid(t))
+        state.set(rules, pf.sriov_active(), new, |t| {
+            pf.core_match_token_uuid(t)
+        })
     });
     match result {
         Ok(()) => Ok(()),
@@ -211,7 +270,8 @@ pub(crate) fn set(pf: &Opened<'_, VfioPciRust>, new: &Uuid) -> Result {
 fn not_set(pf: &VfioDevice, error: Error) -> Error {
     let (why, error) = match error {
         ENODEV => (
-            c"there are no VFs; enable SR-IOV first (sriov_numvfs)",
+            c"there are no VFs; enable SR-IOV first (sriov_numvfs), or write Y to \
+              /sys/module/vfio_pci_rust/parameters/lenient_token",
             ENODEV,
         ),
         EBUSY => (c"a VF is open; close all VFs of this device first", EBUSY),
@@ -278,7 +338,7 @@ pub(crate) fn sriov_configure(pf: &Locked<'_, VfioPciRust>, num_vfs: c_int) -> R
 pub(crate) fn match_token(dev: &VfioDevice, given: Option<&Uuid>, path: Path) -> Result {
     match dev.data() {
         Role::Pf(token) => match_pf(dev, token, given, path),
-        Role::Vf(seen) => match_vf(dev, seen, given),
+        Role::Vf(vf) => match_vf(dev, vf, given),
         Role::Plain if given.is_none() => Ok(()),
         Role::Plain => {
             dev.notice(
@@ -311,19 +371,15 @@ fn match_pf(pf: &VfioDevice, token: &Token, given: Option<&Uuid>, path: Path) ->
             c" is open; open it again with its token, and set another one with \
              VFIO_DEVICE_FEATURE",
         ),
-        (Err(EACCES), _) => vf_is_open(pf, given.is_some()),
+        (Err(EACCES), _) => pf.notice(
+            problem(given.is_some()),
+            Some(pf),
+            c" has open VFs; present the token they were opened with, as \"... vf_token=UUID\" or \
+             in the PF's vf_token/admit, or close them",
+        ),
         _ => (),
     }
     result
-}
-
-fn vf_is_open(pf: &VfioDevice, given: bool) {
-    pf.notice(
-        problem(given),
-        Some(pf),
-        c" has open VFs; present the token they were opened with, as \"... vf_token=UUID\", or \
-         close them",
-    );
 }
 
 /// Lets a token that was presented for a PF take effect, now that the PF is enabled.
@@ -370,15 +426,25 @@ pub(crate) fn opened(dev: &Enabled<'_, VfioPciRust>) -> Result {
     }
 }
 
-/// Forgets the token that was presented for a PF which has not been opened after all.
+/// Forgets the token that was presented for a PF which has not been opened after all, or that a VF
+/// was about to be open.
 pub(crate) fn not_opened(dev: &VfioDevice) {
     if let Some(token) = of_pf(dev) {
         token.lock().forget_opener();
+    }
+    open_vfs_changed(dev);
+}
+
+/// Tells those who watch the number of open VFs that it is another one, if `dev` is a VF.
+fn open_vfs_changed(dev: &VfioDevice) {
+    if let Some((pf, _)) = pf_of(dev) {
+        sysfs::open_vfs_changed(pf);
     }
 }
 
 /// Takes a token back that was presented for a PF, if the PF's opening has failed in the end.
 pub(crate) fn closed(dev: &Closing<'_, VfioPciRust>) {
+    open_vfs_changed(dev);
     let Some(token) = of_pf(dev) else { return };
     let can_take_back = dev.has_failed() && token.lock().can_take_back();
     if can_take_back {
@@ -391,36 +457,41 @@ pub(crate) fn closed(dev: &Closing<'_, VfioPciRust>) {
     token.lock().end_opening();
 }
 
-fn match_vf(vf: &VfioDevice, seen: &Atomic<u64>, given: Option<&Uuid>) -> Result {
-    if let Some((pf, token)) = pf_of(vf) {
-        let state = token.lock();
-        let result = state.match_vf(given);
-        if let Ok(generation) = result {
-            seen.store(generation.to_raw(), Relaxed);
-        }
-        drop(state);
+fn match_vf(dev: &VfioDevice, vf: &Vf, given: Option<&Uuid>) -> Result {
+    if let Some((pf, token)) = pf_of(dev) {
+        let result = token.match_vf(vf, given);
         if matches!(result, Err(EACCES)) {
-            vf.notice(
-                problem(given.is_some()),
-                Some(pf),
-                c" is under VFIO; ask its user for the token (set with VFIO_DEVICE_FEATURE; DPDK: \
-                 --vfio-vf-token=UUID) and open the VF as \"... vf_token=UUID\"",
-            );
+            ask_for_token(dev, pf, given.is_some());
         }
-        return result.map(|_| ());
+        return result;
     }
-    match vf.sriov_pf() {
-        SriovPf::None if given.is_some() => {
-            vf.notice(
-                c"VF token given",
-                None,
-                c", but the PF is not bound to a VFIO driver; leave it out",
-            );
-            Err(EINVAL)
-        }
+    match dev.sriov_pf() {
+        SriovPf::None if given.is_some() => Err(no_token_needed(dev)),
         SriovPf::None => Ok(()),
-        SriovPf::Same(_) | SriovPf::Other => vf.core_match_token_uuid(given),
+        SriovPf::Same(_) | SriovPf::Other => dev.core_match_token_uuid(given),
     }
+}
+
+#[cold]
+fn ask_for_token(vf: &VfioDevice, pf: &VfioDevice, given: bool) {
+    vf.notice(
+        problem(given),
+        Some(pf),
+        c" is under VFIO; ask its user for the token (set with VFIO_DEVICE_FEATURE; DPDK: \
+         --vfio-vf-token=UUID) and open the VF as \"... vf_token=UUID\", or write it to the VF's \
+         vf_token/admit for programs that cannot",
+    );
+}
+
+/// Tells that a token is given that is for nothing, and returns the error for the caller.
+#[cold]
+fn no_token_needed(vf: &VfioDevice) -> Error {
+    vf.notice(
+        c"VF token given",
+        None,
+        c", but the PF is not bound to a VFIO driver; leave it out",
+    );
+    EINVAL
 }
 
 fn problem(given: bool) -> &'static CStr {
@@ -438,17 +509,19 @@ fn problem(given: bool) -> &'static CStr {
 /// `EACCES` if the token has changed since it was presented.
 #[inline]
 pub(crate) fn claim(dev: &VfioDevice) -> Result<Option<Claim>> {
-    let (Role::Vf(seen), Some((pf, token))) = (dev.data(), pf_of(dev)) else {
+    let (Role::Vf(vf), Some((pf, token))) = (dev.data(), pf_of(dev)) else {
         return Ok(None);
     };
 
-    let result = token.claim(Generation::from_raw(seen.load(Relaxed)));
-    if matches!(result, Err(EACCES)) {
-        dev.notice(
+    let result = token.claim(vf);
+    match result {
+        Ok(_) => sysfs::open_vfs_changed(pf),
+        Err(EACCES) => dev.notice(
             c"VF token changed while the device was being opened: ask the user of PF ",
             Some(pf),
             c" for the new one",
-        );
+        ),
+        Err(_) => (),
     }
     result.map(Some)
 }

@@ -14,6 +14,7 @@
 
 use kernel::prelude::*;
 
+mod attribute;
 pub(crate) mod bindings;
 mod compat;
 mod device;
@@ -30,6 +31,12 @@ mod registration;
 mod result;
 mod uuid;
 
+pub(crate) use self::attribute::{
+    Attribute,
+    File,
+    Folder,
+    Shown, //
+};
 pub(crate) use self::device::{
     warn,
     Closed,
@@ -97,7 +104,7 @@ impl Uuid {
     /// # Errors
     ///
     /// `EINVAL` if it is not the text of a UUID and nothing else. It is overwritten, too.
-    fn parse_and_wipe(&mut self, text: &mut [u8]) -> Result {
+    pub(crate) fn parse_and_wipe(&mut self, text: &mut [u8]) -> Result {
         if text.len() != name::UUID_TEXT_LEN {
             return Err(EINVAL);
         }

@@ -16,6 +16,7 @@ use crate::vfio::{
     DriverName,
     Enabled,
     FeatureArg,
+    Folder,
     Function,
     Id,
     IoctlReturn,
@@ -179,6 +180,8 @@ impl Driver for VfioPciRust {
     type Data = vf_token::Role;
     type Open = Option<vf_token::Claim>;
 
+    const FOLDER: Option<&'static Folder<Self>> = Some(vf_token::FOLDER);
+
     #[inline]
     fn options() -> Options {
         Options {
@@ -212,8 +215,15 @@ impl Driver for VfioPciRust {
         let claim = vf_token::claim(&dev)?;
         let enabled = dev
             .enable()
-            .and_then(|enabled| vf_token::opened(&enabled).map(|()| enabled))
-            .inspect_err(|_| vf_token::not_opened(device))?;
+            .and_then(|enabled| vf_token::opened(&enabled).map(|()| enabled));
+        let enabled = match enabled {
+            Ok(enabled) => enabled,
+            Err(e) => {
+                drop(claim);
+                vf_token::not_opened(device);
+                return Err(e);
+            }
+        };
         if is_intel_display(enabled.pdev()) {
             enabled.notice(
                 c"Intel graphics: no regions for the OpRegion and the host and LPC bridges; bind \

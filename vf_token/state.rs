@@ -17,6 +17,10 @@ impl Generation {
     /// No value of any token: what a VF has seen that never matched.
     pub(crate) const NONE: Self = Self(0);
 
+    /// What a VF has seen whose opener presented nothing, because the VF was admitted: whatever it
+    /// is admitted with when it is claimed.
+    const ADMITTED: Self = Self(u64::MAX);
+
     /// The generation as a number, to store it in an atomic variable.
     pub(crate) const fn to_raw(self) -> u64 {
         self.0
@@ -50,6 +54,15 @@ enum Presented {
     New,
 }
 
+/// When the token can be set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rules {
+    /// While SR-IOV is enabled and no VF is open.
+    Strict,
+    /// Also while there are no VFs; and the same token again at any time.
+    Lenient,
+}
+
 /// Whether the PF is open already when somebody wants to open it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PfUse {
@@ -71,6 +84,10 @@ pub(crate) struct State {
     generation: Generation,
     claims: u32,
     retired: bool,
+    /// Whether somebody has set the token; if not, it is random.
+    is_set: bool,
+    /// The generation in which the PF was admitted last.
+    admitted: Generation,
     /// Who was last allowed to open the PF and has not done so yet, and with what.
     opener: Option<(Opener, Presented)>,
     /// The token of an opener who presents a new one; else zeroes.
@@ -78,6 +95,8 @@ pub(crate) struct State {
     /// The token that an opening of the PF has replaced, while that opening can still fail; else
     /// zeroes.
     previous: Uuid,
+    /// Whether that one was set.
+    previous_is_set: bool,
     /// The generation that began with that opening.
     undoable: Generation,
     /// How many VFs there are, unless they are just being created or removed.
@@ -89,17 +108,22 @@ pub(crate) struct State {
 }
 
 impl State {
+    const FIRST: Generation = Generation(1);
+
     /// Starts without a token, which only [`State::start`] gives it, and no open VF.
     #[inline]
     pub(crate) const fn new() -> Self {
         Self {
             token: Uuid::nil(),
-            generation: Generation(1),
+            generation: Self::FIRST,
             claims: 0,
             retired: false,
+            is_set: false,
+            admitted: Generation::NONE,
             opener: None,
             presented: Uuid::nil(),
             previous: Uuid::nil(),
+            previous_is_set: false,
             undoable: Generation::NONE,
             vfs: Some(0),
             own_vfs: 0,
@@ -115,6 +139,21 @@ impl State {
     /// The current token, for the second keeper alone.
     pub(crate) fn token(&self) -> &Uuid {
         &self.token
+    }
+
+    /// Whether somebody has set the token; if not, it is a random one that nobody knows.
+    pub(crate) fn is_set(&self) -> bool {
+        self.is_set
+    }
+
+    /// How often the token has changed.
+    pub(crate) fn changes(&self) -> u64 {
+        self.generation.0.wrapping_sub(Self::FIRST.0)
+    }
+
+    /// How many claims there are.
+    pub(crate) fn claims(&self) -> u32 {
+        self.claims
     }
 
     /// Says how many VFs there are from now on; nothing while they are created or removed.
@@ -156,18 +195,22 @@ impl State {
     ///
     /// # Errors
     ///
-    /// - `ENODEV` if SR-IOV is not enabled, or the PF is being unbound.
-    /// - `EBUSY` if a VF is open.
+    /// - `ENODEV` if SR-IOV is not enabled and the rules are strict, or the PF is being unbound.
+    /// - `EBUSY` if a VF is open; if the rules are lenient, only if it is another token.
     ///
     /// The token is the old one then.
     pub(crate) fn set(
         &mut self,
+        rules: Rules,
         sriov_enabled: bool,
         new: &Uuid,
         offer: impl Fn(Option<&Uuid>) -> Result,
     ) -> Result {
-        if !sriov_enabled || self.retired {
+        if self.retired || (rules == Rules::Strict && !sriov_enabled) {
             return Err(ENODEV);
+        }
+        if rules == Rules::Lenient && self.has(new) {
+            return Ok(());
         }
         if self.claims != 0 {
             return Err(EBUSY);
@@ -178,10 +221,16 @@ impl State {
         offer(Some(new)).map_err(|_| EBUSY)?;
         // This overwrites the old one.
         self.token.copy_from(new);
+        self.is_set = true;
         self.generation = self.generation.next();
         // The PF is in use, so its opening has not failed.
         self.previous.wipe();
         Ok(())
+    }
+
+    /// Whether this is the token that is set, so that setting it once more would change nothing.
+    pub(crate) fn has(&self, token: &Uuid) -> bool {
+        !self.retired && self.token.ct_eq(token)
     }
 
     /// Decides whether `opener` may go on to open the PF with `given`, and remembers it if so. The
@@ -207,8 +256,10 @@ impl State {
             Some(token) if self.token.ct_eq(token) => Presented::Current(self.generation),
             Some(_) => Presented::New,
         };
-        if !matches!(presented, Presented::Current(_)) {
-            self.check_no_vf_open(offer)?;
+        match presented {
+            Presented::Nothing => self.check_pf_without_token(offer)?,
+            Presented::Current(_) => (),
+            Presented::New => self.check_no_vf_open(offer)?,
         }
         match pf {
             PfUse::Taken => return Ok(()),
@@ -222,6 +273,22 @@ impl State {
         }
         self.opener = Some((opener, presented));
         Ok(())
+    }
+
+    /// Decides whether the PF may be opened now by somebody who presents nothing.
+    ///
+    /// # Errors
+    ///
+    /// - `EACCES` if a VF is open and the PF is not admitted.
+    /// - `ENODEV` if the PF is being unbound.
+    pub(crate) fn check_pf_without_token(&self, offer: impl Fn(Option<&Uuid>) -> Result) -> Result {
+        if self.retired {
+            return Err(ENODEV);
+        }
+        if self.admitted == self.generation {
+            return Ok(());
+        }
+        self.check_no_vf_open(offer)
     }
 
     fn check_no_vf_open(&self, offer: impl Fn(Option<&Uuid>) -> Result) -> Result {
@@ -257,7 +324,8 @@ impl State {
     /// # Errors
     ///
     /// - `EACCES` if a VF has been opened since [`State::match_pf`] and the opener did not present
-    ///   its token, or if the token that was presented has been replaced.
+    ///   its token and the PF is not admitted, or if the token that was presented has been
+    ///   replaced.
     /// - `ENODEV` if the PF is being unbound.
     pub(crate) fn open_pf(
         &mut self,
@@ -278,7 +346,7 @@ impl State {
             return Err(ENODEV);
         }
         match presented {
-            Presented::Nothing => self.check_no_vf_open(offer),
+            Presented::Nothing => self.check_pf_without_token(offer),
             Presented::Current(generation) if generation == self.generation => Ok(()),
             Presented::Current(_) => Err(EACCES),
             Presented::New => {
@@ -287,7 +355,9 @@ impl State {
                 }
                 offer(Some(&self.presented))?;
                 self.previous.copy_from(&self.token);
+                self.previous_is_set = self.is_set;
                 self.token.copy_from(&self.presented);
+                self.is_set = true;
                 self.generation = self.generation.next();
                 self.undoable = self.generation;
                 Ok(())
@@ -305,6 +375,7 @@ impl State {
     pub(crate) fn take_back(&mut self, offer: impl Fn(Option<&Uuid>) -> Result) {
         if self.can_take_back() && offer(Some(&self.previous)).is_ok() {
             self.token.copy_from(&self.previous);
+            self.is_set = self.previous_is_set;
             self.generation = self.generation.next();
         }
     }
@@ -315,34 +386,72 @@ impl State {
         self.undoable = Generation::NONE;
     }
 
-    /// Compares the token that the opener of a VF presents and returns what it is good for.
+    /// Compares a token that somebody presents on behalf of those who will open a VF without one,
+    /// or the PF, and returns what it is good for.
+    ///
+    /// # Errors
+    ///
+    /// - `EACCES` if the token is wrong.
+    /// - `ENODEV` if the PF is being unbound.
+    pub(crate) fn admit(&self, given: &Uuid) -> Result<Generation> {
+        if self.retired {
+            return Err(ENODEV);
+        }
+        if !self.token.ct_eq(given) {
+            return Err(EACCES);
+        }
+        Ok(self.generation)
+    }
+
+    /// Lets the PF be opened without its token until that changes, if `given` is the token; or,
+    /// with nothing, not any more.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`State::admit`].
+    pub(crate) fn admit_pf(&mut self, given: Option<&Uuid>) -> Result {
+        self.admitted = given.map_or(Ok(Generation::NONE), |token| self.admit(token))?;
+        Ok(())
+    }
+
+    /// Compares the token that the opener of a VF presents, who may present none if the VF is
+    /// `admitted` with the token that is current, and returns what [`State::claim`] asks for.
     ///
     /// # Errors
     ///
     /// - `EACCES` if the token is missing or wrong.
     /// - `ENODEV` if the PF is being unbound.
-    pub(crate) fn match_vf(&self, given: Option<&Uuid>) -> Result<Generation> {
-        if self.retired {
-            return Err(ENODEV);
-        }
+    pub(crate) fn match_vf(
+        &self,
+        given: Option<&Uuid>,
+        admitted: Generation,
+    ) -> Result<Generation> {
         match given {
-            Some(token) if self.token.ct_eq(token) => Ok(self.generation),
-            _ => Err(EACCES),
+            Some(token) => self.admit(token),
+            None if self.retired => Err(ENODEV),
+            None if admitted == self.generation => Ok(Generation::ADMITTED),
+            None => Err(EACCES),
         }
     }
 
-    /// Counts a VF as open, if its opener `seen` the token that is current now.
+    /// Counts a VF as open, if its opener `seen` the token that is current now, or the VF is
+    /// `admitted` with it and the opener came with that.
     ///
     /// # Errors
     ///
-    /// - `EACCES` if the token has changed since.
+    /// - `EACCES` if the token has changed since, or the admission has been withdrawn.
     /// - `ENODEV` if the PF is being unbound.
     /// - `EOVERFLOW` if the count is at its limit, which is above the number of VFs a PF can have.
     #[inline]
-    pub(crate) fn claim(&mut self, seen: Generation) -> Result {
+    pub(crate) fn claim(&mut self, seen: Generation, admitted: Generation) -> Result {
         if self.retired {
             return Err(ENODEV);
         }
+        let seen = if seen == Generation::ADMITTED {
+            admitted
+        } else {
+            seen
+        };
         if seen != self.generation {
             return Err(EACCES);
         }

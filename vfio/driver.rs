@@ -13,6 +13,7 @@ use super::{
     Device,
     Enabled,
     FeatureArg,
+    Folder,
     IoctlReturn,
     Locked,
     Opened,
@@ -55,9 +56,12 @@ pub(crate) trait Driver: Sized + 'static {
     /// What the driver keeps for every bound device.
     type Data: Send + Sync;
 
-    /// What the driver keeps for every open device: made when it is opened, dropped after it is
-    /// closed.
+    /// What the driver keeps for every open device: made when it is opened, dropped when it has
+    /// been closed.
     type Open: Send;
+
+    /// The files in sysfs of every bound device.
+    const FOLDER: Option<&'static Folder<Self>> = None;
 
     /// The options of a device that is being bound.
     fn options() -> Options {
@@ -96,7 +100,8 @@ pub(crate) trait Driver: Sized + 'static {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
-    /// Called after the device has been closed, or its opening has failed after `open_device`.
+    /// Called after the device has been closed, or its opening has failed after `open_device`. What
+    /// the driver kept for the opening has been dropped.
     fn close_device(_dev: Closing<'_, Self>) {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
@@ -173,12 +178,12 @@ impl<T: Driver> DriverVTable<T> {
         let dev = unsafe { Device::<T>::from_raw(vdev) };
         // SAFETY: `open_device` has succeeded for this device.
         unsafe { bindings::vfio_pci_core_close_device(vdev) };
+        // SAFETY: The lock of the device set is held.
+        drop(unsafe { dev.replace_open(None) });
         if T::HAS_CLOSE_DEVICE {
             // SAFETY: This is the `close_device` callback.
             T::close_device(unsafe { Closing::new(dev) });
         }
-        // SAFETY: The lock of the device set is held.
-        drop(unsafe { dev.replace_open(None) });
     }
 
     /// # Safety

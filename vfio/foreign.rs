@@ -94,6 +94,23 @@ impl<T: Driver> Device<T> {
     }
 }
 
+impl<T: Driver> Device<T> {
+    /// How many VFs of this PF are open, or just being opened, that are not bound to its driver.
+    pub(crate) fn open_foreign_vfs(&self) -> u64 {
+        let mut all = Vfs {
+            pf: self.pdev_raw(),
+            at: None,
+        };
+        let mut open = 0;
+        while let Some(vf) = all.next() {
+            if let Found::Foreign(found) = Registered::of(self, &vf) {
+                open += u64::from(found.is_open());
+            }
+        }
+        open
+    }
+}
+
 /// A reference to a VF.
 ///
 /// # Invariants
@@ -196,6 +213,13 @@ impl Registered {
         } else {
             Found::Foreign(this)
         }
+    }
+}
+
+impl Registered {
+    fn is_open(&self) -> bool {
+        // SAFETY: `vdev` is registered. A volatile read is what `READ_ONCE()` is in C.
+        unsafe { (&raw const (*self.vdev.as_ptr()).open_count).read_volatile() != 0 }
     }
 }
 

@@ -25,6 +25,11 @@ MODULE_PARM_DESC(enable_sriov,
 		 "Let sriov_numvfs create VFs of bound PFs, whose user space driver must know how to serve them (default: N)");
 #endif
 
+bool vfio_pci_rust_lenient_token;
+module_param_named(lenient_token, vfio_pci_rust_lenient_token, bool, 0644);
+MODULE_PARM_DESC(lenient_token,
+		 "Let the VF token be set while there are no VFs, and the same one again while VFs are open (default: N)");
+
 bool vfio_pci_rust_nointxmask;
 module_param_named(nointxmask, vfio_pci_rust_nointxmask, bool, 0644);
 MODULE_PARM_DESC(nointxmask,

@@ -12,6 +12,7 @@
 extern char vfio_pci_rust_ids[VFIO_PCI_RUST_IDS_SIZE];
 extern bool vfio_pci_rust_takeover;
 extern bool vfio_pci_rust_enable_sriov;
+extern bool vfio_pci_rust_lenient_token;
 extern bool vfio_pci_rust_nointxmask;
 extern bool vfio_pci_rust_disable_vga;
 extern bool vfio_pci_rust_disable_idle_d3;

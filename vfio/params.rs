@@ -24,6 +24,9 @@ bool_params! {
     takeover = vfio_pci_rust_takeover;
     /// Whether `sriov_numvfs` may create VFs, the parameter `enable_sriov`.
     enable_sriov = vfio_pci_rust_enable_sriov;
+    /// Whether the token may be set where that takes nothing from anybody, the parameter
+    /// `lenient_token`.
+    lenient_token = vfio_pci_rust_lenient_token;
     /// Whether INTx is never masked in the device, the parameter `nointxmask`.
     nointxmask = vfio_pci_rust_nointxmask;
     /// Whether VGA resources are kept from users, the parameter `disable_vga`.

@@ -8,6 +8,7 @@
 //! C header: [`include/linux/pci.h`](srctree/include/linux/pci.h)
 
 use super::{
+    attribute,
     bindings,
     driver::{
         DriverName,
@@ -107,6 +108,7 @@ impl<T: Driver> Registration<T> {
                 driver.sriov_configure = Some(Self::sriov_configure);
                 driver.err_handler = &raw const bindings::vfio_pci_core_err_handlers;
                 driver.driver_managed_dma = true;
+                driver.dev_groups = attribute::groups::<T>();
                 // SAFETY: The driver is pinned, and unregistered before its memory goes away.
                 // INVARIANT: On success the driver is registered.
                 to_result(unsafe {

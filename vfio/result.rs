@@ -11,7 +11,7 @@ use kernel::{
     prelude::*, //
 };
 
-const fn to_errno(error: Error) -> c_int {
+pub(super) const fn to_errno(error: Error) -> c_int {
     // SAFETY: An `Error` has the size of a `c_int`, or this would not compile, and is one number.
     // For a `c_int` every number is valid; that it is the errno is checked below.
     unsafe { mem::transmute::<Error, c_int>(error) }

@@ -5,7 +5,11 @@
 
 use super::table::feature_table;
 use crate::{
-    vf_token::Token,
+    vf_token::{
+        Rules,
+        Token,
+        Vf, //
+    },
     vfio::{
         kunit::{
             bytes_after_drop,
@@ -100,6 +104,7 @@ feature_table! {
 /// A PF with the driver's own token, whose surroundings a test decides.
 struct Pf {
     token: Arc<Token>,
+    rules: Cell<Rules>,
     sriov_enabled: Cell<bool>,
     vf_open_elsewhere: Cell<bool>,
 }
@@ -112,6 +117,7 @@ impl Pf {
     fn new() -> Result<Self> {
         let pf = Self {
             token: Arc::pin_init(Token::new(), GFP_KERNEL)?,
+            rules: Cell::new(Rules::Strict),
             sriov_enabled: Cell::new(true),
             vf_open_elsewhere: Cell::new(false),
         };
@@ -120,12 +126,15 @@ impl Pf {
     }
 
     fn has(&self, token: &[u8; 16]) -> bool {
-        self.token.lock().match_vf(Uuid::from_bytes(token)).is_ok()
+        self.token
+            .match_vf(&Vf::new(), Uuid::from_bytes(token))
+            .is_ok()
     }
 }
 
 fn set_token(pf: &Pf, new: &Uuid) -> Result {
-    pf.token.lock().set(pf.sriov_enabled.get(), new, |_| {
+    let mut state = pf.token.lock();
+    state.set(pf.rules.get(), pf.sriov_enabled.get(), new, |_| {
         if pf.vf_open_elsewhere.get() {
             Err(EACCES)
         } else {
@@ -324,8 +333,9 @@ mod tests {
         pf.vf_open_elsewhere.set(true);
         refused(SET | LAMP, 16, 16, EBUSY)?;
         pf.vf_open_elsewhere.set(false);
-        let seen = pf.token.lock().match_vf(Uuid::from_bytes(&OLD))?;
-        let claim = pf.token.claim(seen)?;
+        let vf = Vf::new();
+        pf.token.match_vf(&vf, Uuid::from_bytes(&OLD))?;
+        let claim = pf.token.claim(&vf)?;
         refused(SET | LAMP, 16, 16, EBUSY)?;
         drop(claim);
 
@@ -340,12 +350,52 @@ mod tests {
     #[test]
     fn a_claim_is_for_the_token_of_its_time() -> Result {
         let pf = Pf::new()?;
-        let seen = pf.token.lock().match_vf(Uuid::from_bytes(&OLD))?;
+        let vf = Vf::new();
+        pf.token.match_vf(&vf, Uuid::from_bytes(&OLD))?;
         set_token(&pf, Uuid::from_bytes(&NEW).ok_or(EINVAL)?)?;
-        assert!(matches!(pf.token.claim(seen), Err(EACCES)));
+        assert!(matches!(pf.token.claim(&vf), Err(EACCES)));
         // Not even if the value comes back.
         set_token(&pf, Uuid::from_bytes(&OLD).ok_or(EINVAL)?)?;
-        assert!(matches!(pf.token.claim(seen), Err(EACCES)));
+        assert!(matches!(pf.token.claim(&vf), Err(EACCES)));
+        Ok(())
+    }
+
+    #[test]
+    fn lenient_set_refuses_what_would_take_something_away() -> Result {
+        let pf = Pf::new()?;
+        pf.rules.set(Rules::Lenient);
+        pf.sriov_enabled.set(false);
+        set_token(&pf, Uuid::from_bytes(&NEW).ok_or(EINVAL)?)?;
+        assert!(pf.has(&NEW) && !pf.has(&OLD));
+
+        let vf = Vf::new();
+        pf.token.match_vf(&vf, Uuid::from_bytes(&NEW))?;
+        let claim = pf.token.claim(&vf)?;
+        set_token(&pf, Uuid::from_bytes(&NEW).ok_or(EINVAL)?)?;
+        let other = set_token(&pf, Uuid::from_bytes(&OLD).ok_or(EINVAL)?);
+        assert!(other == Err(EBUSY) && pf.has(&NEW));
+        drop(claim);
+        Ok(())
+    }
+
+    #[test]
+    fn an_admission_is_for_the_token_of_its_time() -> Result {
+        let pf = Pf::new()?;
+        let vf = Vf::new();
+        assert!(pf.token.match_vf(&vf, None) == Err(EACCES));
+        assert!(pf.token.admit_vf(&vf, Uuid::from_bytes(&NEW)) == Err(EACCES));
+        pf.token.admit_vf(&vf, Uuid::from_bytes(&OLD))?;
+        pf.token.match_vf(&vf, None)?;
+        drop(pf.token.claim(&vf)?);
+
+        // Who was let in comes too late if it is withdrawn, or the token is another one.
+        pf.token.admit_vf(&vf, None)?;
+        assert!(matches!(pf.token.claim(&vf), Err(EACCES)));
+        pf.token.admit_vf(&vf, Uuid::from_bytes(&OLD))?;
+        pf.token.match_vf(&vf, None)?;
+        set_token(&pf, Uuid::from_bytes(&NEW).ok_or(EINVAL)?)?;
+        assert!(matches!(pf.token.claim(&vf), Err(EACCES)));
+        assert!(pf.token.match_vf(&vf, None) == Err(EACCES));
         Ok(())
     }
 
@@ -354,7 +404,8 @@ mod tests {
         let mut was_there = false;
         let bytes = bytes_after_drop(Token::new(), |token| {
             if let Some(new) = Uuid::from_bytes(&NEW) {
-                was_there = token.lock().set(true, new, |_| Ok(())).is_ok();
+                let mut state = token.lock();
+                was_there = state.set(Rules::Strict, true, new, |_| Ok(())).is_ok();
             }
         })?;
         assert!(was_there);

@@ -40,11 +40,15 @@
  * is refused, the token is the same as before.
  */
 
-/* SR-IOV is not enabled on the PF: there are no VFs to protect. */
+/*
+ * SR-IOV is not enabled on the PF: there are no VFs to protect. Not with the
+ * module parameter lenient_token.
+ */
 #define VFIO_PCI_RUST_ERR_NO_VFS	ENODEV
 /*
  * A VF of the PF is open, under this driver or another one; or a VF that is not
- * under this one is being opened, closed, reset, bound or unbound.
+ * under this one is being opened, closed, reset, bound or unbound. With the
+ * module parameter lenient_token not for the token that is set already.
  */
 #define VFIO_PCI_RUST_ERR_VF_OPEN	EBUSY
 
@@ -55,7 +59,8 @@
 
 /*
  * A VF whose PF is bound to a VFIO driver, or a PF with an open VF: the token is
- * missing or wrong, or it was replaced before the opening took effect. Or a PF
+ * missing, and the device is not admitted (vf_token/admit in sysfs), or wrong, or
+ * it was replaced before the opening took effect. Or a PF
  * that is opened once more by the group that has it open, with another token; or
  * with another token while a VF that is not under this driver is being opened.
  */

@@ -17,9 +17,12 @@
  *			its letters
  *	2  close	which VF (1)
  *	3  open by cdev	whose token (1), flags (4), argsz (1), the token's bytes (16)
+ *	4  admit	the number of letters (1), what is written to vf_token/admit of
+ *			our first VF
  *
  * An input that ends too early goes on with zeros.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -396,6 +399,75 @@ static void do_cdev(void)
 	compare("open by cdev", answers);
 }
 
+static bool is_uuid(const char *text, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		if (i == 8 || i == 13 || i == 18 || i == 23 ? text[i] != '-' : !isxdigit(text[i]))
+			return false;
+	return len == 36;
+}
+
+/* What the text is answered with, of @len bytes; and whether the VF is admitted then. */
+static int admit_answer(const char *text, size_t len, bool *admitted)
+{
+	char right[37];
+
+	if (!len)
+		return 0;
+	if (text[len - 1] == '\n')
+		len--;
+	if (len == 4 && !memcmp(text, "none", 4)) {
+		*admitted = false;
+		return 0;
+	}
+	if (!is_uuid(text, len))
+		return -EINVAL;
+	token_text(right, token);
+	if (strncasecmp(text, right, len))
+		return -EACCES;
+	*admitted = true;
+	return 0;
+}
+
+/* vfio-pci has nothing like it, so that nothing of it is left afterwards. */
+static void do_admit(void)
+{
+	struct side *side = &sides[0];
+	uint8_t letters[256];
+	size_t count = take_byte(), len;
+	int fd, answer, expected, i;
+	bool admitted = false;
+	char text[MEMORY], path[128];
+
+	take(letters, count);
+	len = write_name(text, sizeof(text), "", letters, count);
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vf_token/admit", side->vf[0]);
+	fd = open(path, O_WRONLY);
+	if (fd < 0)
+		die(path, -errno);
+	expected = admit_answer(text, len, &admitted);
+	memcpy(side->end - len, text, len);
+	begin_coverage(side);
+	answer = write(fd, side->end - len, len) < 0 ? -errno : 0;
+	end_coverage(side);
+	/* Once is enough of what takes long. */
+	for (i = 0; i < 2 && answer == expected && (i || admitted); i++) {
+		answer = try_vf(side, NULL);
+		expected = admitted ? 0 : -EACCES;
+		if (admitted && pwrite(fd, "none", 4, 0) != 4)
+			die("an admission cannot be withdrawn", -errno);
+		admitted = false;
+	}
+	close(fd);
+	if (answer != expected) {
+		fprintf(stderr, "device: admission: \"%s\" in the place of \"%s\"\n",
+			strerror(-answer), strerror(-expected));
+		abort();
+	}
+}
+
 /* Whatever was done, the device is as at the beginning. */
 static void reset(void)
 {
@@ -553,7 +625,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	input = data;
 	left = size;
 	while (left) {
-		switch (take_byte() % 4) {
+		switch (take_byte() % 5) {
 		case 0:
 			do_feature();
 			break;
@@ -570,6 +642,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			break;
 		case 3:
 			do_cdev();
+			break;
+		case 4:
+			do_admit();
 			break;
 		}
 	}

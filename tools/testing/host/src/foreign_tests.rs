@@ -12,7 +12,7 @@
 //! held, so what is done under them is one step.
 
 use crate::interleaving_tests::uuid;
-use crate::state::{Generation, Opener as PfUser, PfUse, State};
+use crate::state::{Generation, Opener as PfUser, PfUse, Rules, State};
 use crate::state_with;
 use crate::vfio::Uuid;
 use kernel::prelude::*;
@@ -366,7 +366,7 @@ impl World {
             Step::Match(vf, token) => {
                 let matched = match self.vfs[vf].driver {
                     Driver::Ours => {
-                        let answer = self.state.match_vf(Some(&uuid(token)));
+                        let answer = self.state.match_vf(Some(&uuid(token)), Generation::NONE);
                         self.progress[me].seen = answer.ok().map(Generation::to_raw);
                         answer.is_ok()
                     }
@@ -389,7 +389,7 @@ impl World {
             Step::Claim(vf) => {
                 if self.vfs[vf].driver == Driver::Ours {
                     let seen = Generation::from_raw(self.progress[me].seen.unwrap());
-                    let claimed = self.state.claim(seen).is_ok();
+                    let claimed = self.state.claim(seen, Generation::NONE).is_ok();
                     self.progress[me].has_claimed = claimed;
                     return next_if(claimed);
                 }
@@ -549,7 +549,7 @@ impl World {
     fn change(&mut self, me: usize, change: Change) -> Outcome {
         let who = PfUser(me as i32);
         let result = self.with_core(|state, offer| match change {
-            Change::Set(token) => state.set(true, &uuid(token), offer),
+            Change::Set(token) => state.set(Rules::Strict, true, &uuid(token), offer),
             Change::OpenPf => state.open_pf(who, offer),
             Change::TakeBack => {
                 state.take_back(offer);

@@ -6,7 +6,7 @@
 //! that takes too long, so loom's are bounded there. As whatever an actor does it does under the
 //! lock, what remains is the order in which the lock is taken: all of those are tried one by one.
 
-use crate::state::{Generation, Opener, PfUse, State};
+use crate::state::{Generation, Opener, PfUse, Rules, State};
 use crate::state_with;
 use crate::vfio::Uuid;
 use kernel::prelude::*;
@@ -14,6 +14,9 @@ use loom::{
     sync::{Arc, Mutex},
     thread,
 };
+
+/// No admission.
+const NONE: Generation = Generation::NONE;
 
 pub(crate) fn uuid(number: u8) -> Uuid {
     // SAFETY: `Uuid` is a transparent wrapper of `[u8; 16]`.
@@ -25,6 +28,8 @@ struct World {
     state: State,
     /// The token that is set.
     token: u8,
+    /// What the VFs are admitted with.
+    admitted: Generation,
     /// What the openers of the VFs that are open have presented.
     known: Vec<u8>,
     /// How often a token was set while a VF was open.
@@ -36,6 +41,7 @@ impl World {
         Self {
             state: state_with(uuid(1)),
             token: 1,
+            admitted: NONE,
             known: Vec::new(),
             changes_under_a_claim: 0,
         }
@@ -54,7 +60,10 @@ impl World {
     /// Nothing is left open, so the token can be set again.
     fn check_end(&mut self) {
         assert!(self.known.is_empty());
-        assert_eq!(self.state.set(true, &uuid(4), |_| Ok(())), Ok(()));
+        assert_eq!(
+            self.state.set(Rules::Strict, true, &uuid(4), |_| Ok(())),
+            Ok(())
+        );
     }
 
     fn changed(&mut self, token: u8) {
@@ -66,7 +75,7 @@ impl World {
 
     /// The generation that is current, which no opener gets to know in this way.
     fn current(&self) -> Generation {
-        self.state.match_vf(Some(&uuid(self.token))).unwrap()
+        self.state.match_vf(Some(&uuid(self.token)), NONE).unwrap()
     }
 }
 
@@ -80,24 +89,26 @@ enum Check {
 /// Somebody who opens a VF and closes it again. Each step is one time under the lock, as in the
 /// driver.
 struct VfOpener {
-    token: u8,
+    token: Option<u8>,
     seen: Option<Generation>,
-    open: bool,
+    /// What the VF was opened with.
+    open: Option<u8>,
 }
 
 impl VfOpener {
     const STEPS: usize = 3;
 
-    fn new(token: u8) -> Self {
+    fn new(token: Option<u8>) -> Self {
         Self {
             token,
             seen: None,
-            open: false,
+            open: None,
         }
     }
 
     fn match_token(&mut self, world: &mut World) {
-        self.seen = world.state.match_vf(Some(&uuid(self.token))).ok();
+        let token = self.token.map(uuid);
+        self.seen = world.state.match_vf(token.as_ref(), world.admitted).ok();
     }
 
     fn claim(&mut self, world: &mut World, check: Check) {
@@ -106,10 +117,15 @@ impl VfOpener {
             Check::Generation => seen,
             Check::Nothing => world.current(),
         };
-        match world.state.claim(seen) {
+        match world.state.claim(seen, world.admitted) {
             Ok(()) => {
-                self.open = true;
-                world.known.push(self.token);
+                let known = self.token.unwrap_or(Admitter::TOKEN);
+                assert!(
+                    self.token.is_some() || world.admitted != NONE,
+                    "a VF is open that is not admitted any more"
+                );
+                self.open = Some(known);
+                world.known.push(known);
             }
             Err(e) => assert_eq!(e, EACCES),
         }
@@ -118,10 +134,8 @@ impl VfOpener {
 
     fn release(&mut self, world: &mut World) {
         world.check();
-        if !self.open {
-            return;
-        }
-        let position = world.known.iter().position(|known| *known == self.token);
+        let Some(open) = self.open else { return };
+        let position = world.known.iter().position(|known| *known == open);
         world.known.remove(position.unwrap());
         world.state.release();
     }
@@ -136,11 +150,35 @@ impl VfOpener {
 }
 
 fn set(world: &mut World, token: u8) {
-    match world.state.set(true, &uuid(token), |_| Ok(())) {
+    match world
+        .state
+        .set(Rules::Strict, true, &uuid(token), |_| Ok(()))
+    {
         Ok(()) => world.changed(token),
         Err(e) => assert_eq!(e, EBUSY),
     }
     world.check();
+}
+
+/// Somebody who admits the VFs with the first token, and withdraws that. Each step is one time under
+/// the lock.
+struct Admitter;
+
+impl Admitter {
+    const STEPS: usize = 2;
+    const TOKEN: u8 = 1;
+
+    fn step(number: usize, world: &mut World) {
+        let admission = match number {
+            0 => world.state.admit(&uuid(Self::TOKEN)),
+            _ => Ok(NONE),
+        };
+        match admission {
+            Ok(generation) => world.admitted = generation,
+            Err(e) => assert_eq!(e, EACCES),
+        }
+        world.check();
+    }
 }
 
 /// Somebody who opens the PF with another token. Each step is one time under the lock.
@@ -177,6 +215,8 @@ impl PfOpener {
 #[derive(Clone, Copy)]
 enum Actor {
     VfOpener,
+    OpenerWithoutToken,
+    Admitter,
     Setter,
     PfOpener,
 }
@@ -189,10 +229,16 @@ fn run(actors: &'static [Actor], bound: Option<usize>, check: Check) {
     builder.check(move || {
         let world = Arc::new(Mutex::new(World::new()));
         let act = move |actor, world: &Mutex<World>| match actor {
-            Actor::VfOpener => {
-                let mut opener = VfOpener::new(1);
+            Actor::VfOpener | Actor::OpenerWithoutToken => {
+                let token = matches!(actor, Actor::VfOpener).then_some(1);
+                let mut opener = VfOpener::new(token);
                 for number in 0..VfOpener::STEPS {
                     opener.step(number, &mut world.lock().unwrap(), check);
+                }
+            }
+            Actor::Admitter => {
+                for number in 0..Admitter::STEPS {
+                    Admitter::step(number, &mut world.lock().unwrap());
                 }
             }
             Actor::Setter => set(&mut world.lock().unwrap(), 2),
@@ -244,6 +290,22 @@ fn an_open_vf_always_has_the_current_token_beside_all() {
     run(ALL, Some(3), Check::Generation);
 }
 
+#[test]
+fn an_admitted_vf_always_has_the_current_token() {
+    let actors = &[Actor::OpenerWithoutToken, Actor::Admitter, Actor::Setter];
+    run(actors, None, Check::Generation);
+    let actors = &[Actor::OpenerWithoutToken, Actor::Admitter, Actor::PfOpener];
+    run(actors, None, Check::Generation);
+}
+
+/// The model finds the race that there would be if an admission were a token.
+#[test]
+#[should_panic(expected = "a VF is open that is not admitted any more")]
+fn without_the_look_at_the_admission_it_would_not() {
+    let actors = &[Actor::OpenerWithoutToken, Actor::Admitter];
+    run(actors, None, Check::Nothing);
+}
+
 /// The model finds the race that the generation is there for.
 #[test]
 #[should_panic(expected = "a VF is open with a token of the past")]
@@ -258,7 +320,7 @@ fn run_in_every_order(tokens: [u8; 2], check: Check) -> usize {
 
     fn run(order: &[usize], tokens: [u8; 2], check: Check) {
         let mut world = World::new();
-        let mut openers = tokens.map(VfOpener::new);
+        let mut openers = tokens.map(|token| VfOpener::new(Some(token)));
         let mut pf_opener = PfOpener::default();
         let mut done = [0; 4];
         for actor in order {

@@ -3,7 +3,7 @@
 //! The token's state machine: every row of the contract, and every sequence of a few steps against
 //! a second, simpler model.
 
-use crate::state::{Generation, Opener, PfUse, State};
+use crate::state::{Generation, Opener, PfUse, Rules, State};
 use crate::state_with;
 use crate::vfio::Uuid;
 use kernel::prelude::*;
@@ -38,44 +38,47 @@ fn open_pf(state: &mut State, given: Option<&Uuid>) -> Result {
     Ok(())
 }
 
+/// No admission.
+const NONE: Generation = Generation::NONE;
+
 const ME: Opener = Opener(7);
 const OTHER: Opener = Opener(8);
 
 #[test]
 fn set_needs_sriov() {
     let mut state = state_with(uuid(1));
-    assert_eq!(state.set(false, &uuid(2), yes), Err(ENODEV));
-    assert!(state.match_vf(Some(&uuid(1))).is_ok());
-    assert_eq!(state.set(true, &uuid(2), yes), Ok(()));
-    assert_eq!(state.match_vf(Some(&uuid(1))), Err(EACCES));
-    assert!(state.match_vf(Some(&uuid(2))).is_ok());
+    assert_eq!(state.set(Rules::Strict, false, &uuid(2), yes), Err(ENODEV));
+    assert!(state.match_vf(Some(&uuid(1)), NONE).is_ok());
+    assert_eq!(state.set(Rules::Strict, true, &uuid(2), yes), Ok(()));
+    assert_eq!(state.match_vf(Some(&uuid(1)), NONE), Err(EACCES));
+    assert!(state.match_vf(Some(&uuid(2)), NONE).is_ok());
 }
 
 #[test]
 fn set_is_busy_while_a_vf_is_open() {
     let mut state = state_with(uuid(1));
-    let seen = state.match_vf(Some(&uuid(1))).unwrap();
-    state.claim(seen).unwrap();
-    state.claim(seen).unwrap();
-    assert_eq!(state.set(true, &uuid(2), yes), Err(EBUSY));
-    assert_eq!(state.set(true, &uuid(1), yes), Err(EBUSY));
+    let seen = state.match_vf(Some(&uuid(1)), NONE).unwrap();
+    state.claim(seen, NONE).unwrap();
+    state.claim(seen, NONE).unwrap();
+    assert_eq!(state.set(Rules::Strict, true, &uuid(2), yes), Err(EBUSY));
+    assert_eq!(state.set(Rules::Strict, true, &uuid(1), yes), Err(EBUSY));
     state.release();
-    assert_eq!(state.set(true, &uuid(2), yes), Err(EBUSY));
+    assert_eq!(state.set(Rules::Strict, true, &uuid(2), yes), Err(EBUSY));
     state.release();
-    assert_eq!(state.set(true, &uuid(2), yes), Ok(()));
+    assert_eq!(state.set(Rules::Strict, true, &uuid(2), yes), Ok(()));
 }
 
 #[test]
 fn set_is_busy_while_a_vf_is_open_elsewhere() {
     let mut state = state_with(uuid(1));
-    assert_eq!(state.set(true, &uuid(2), no), Err(EBUSY));
+    assert_eq!(state.set(Rules::Strict, true, &uuid(2), no), Err(EBUSY));
     // The second keeper takes its own token again, even with open VFs.
     let knows = |token: Option<&Uuid>| match token {
         Some(token) if token.ct_eq(&uuid(1)) => Ok(()),
         _ => Err(EACCES),
     };
-    assert_eq!(state.set(true, &uuid(1), knows), Err(EBUSY));
-    assert!(state.match_vf(Some(&uuid(1))).is_ok());
+    assert_eq!(state.set(Rules::Strict, true, &uuid(1), knows), Err(EBUSY));
+    assert!(state.match_vf(Some(&uuid(1)), NONE).is_ok());
 }
 
 #[test]
@@ -86,9 +89,9 @@ fn changes_are_offered_before_they_are_made() {
         Ok(())
     };
     let mut state = state_with(uuid(1));
-    state.set(true, &uuid(2), keep).unwrap();
+    state.set(Rules::Strict, true, &uuid(2), keep).unwrap();
     // What is set already is no change, and a keeper with open VFs would take it.
-    state.set(true, &uuid(2), keep).unwrap();
+    state.set(Rules::Strict, true, &uuid(2), keep).unwrap();
     assert_eq!(*offers.borrow(), [Some(bytes(&uuid(2))), None]);
     offers.borrow_mut().clear();
 
@@ -116,9 +119,9 @@ fn changes_are_offered_before_they_are_made() {
 #[test]
 fn vf_needs_the_token() {
     let state = state_with(uuid(1));
-    assert_eq!(state.match_vf(None), Err(EACCES));
-    assert_eq!(state.match_vf(Some(&uuid(2))), Err(EACCES));
-    assert!(state.match_vf(Some(&uuid(1))).is_ok());
+    assert_eq!(state.match_vf(None, NONE), Err(EACCES));
+    assert_eq!(state.match_vf(Some(&uuid(2)), NONE), Err(EACCES));
+    assert!(state.match_vf(Some(&uuid(1)), NONE).is_ok());
 }
 
 #[test]
@@ -129,45 +132,45 @@ fn every_bit_of_the_token_counts() {
         other[bit / 8] ^= 1 << (bit % 8);
         // SAFETY: `Uuid` is a transparent wrapper of `[u8; 16]`.
         let other: Uuid = unsafe { std::mem::transmute(other) };
-        assert_eq!(state.match_vf(Some(&other)), Err(EACCES), "bit {bit}");
+        assert_eq!(state.match_vf(Some(&other), NONE), Err(EACCES), "bit {bit}");
     }
 }
 
 #[test]
 fn claim_needs_the_generation_that_matched() {
     let mut state = state_with(uuid(1));
-    assert_eq!(state.claim(Generation::NONE), Err(EACCES));
-    let seen = state.match_vf(Some(&uuid(1))).unwrap();
-    state.set(true, &uuid(2), yes).unwrap();
-    assert_eq!(state.claim(seen), Err(EACCES));
+    assert_eq!(state.claim(Generation::NONE, NONE), Err(EACCES));
+    let seen = state.match_vf(Some(&uuid(1)), NONE).unwrap();
+    state.set(Rules::Strict, true, &uuid(2), yes).unwrap();
+    assert_eq!(state.claim(seen, NONE), Err(EACCES));
     // Back to the same bytes is not back to the same time.
-    state.set(true, &uuid(1), yes).unwrap();
-    assert_eq!(state.claim(seen), Err(EACCES));
-    let seen = state.match_vf(Some(&uuid(1))).unwrap();
+    state.set(Rules::Strict, true, &uuid(1), yes).unwrap();
+    assert_eq!(state.claim(seen, NONE), Err(EACCES));
+    let seen = state.match_vf(Some(&uuid(1)), NONE).unwrap();
     // Setting what is set already moves nothing on.
-    state.set(true, &uuid(1), yes).unwrap();
-    assert_eq!(state.claim(seen), Ok(()));
+    state.set(Rules::Strict, true, &uuid(1), yes).unwrap();
+    assert_eq!(state.claim(seen, NONE), Ok(()));
 }
 
 #[test]
 fn pf_opens_freely_without_open_vfs_and_brings_its_token() {
     let mut state = state_with(uuid(1));
     assert_eq!(open_pf(&mut state, None), Ok(()));
-    assert!(state.match_vf(Some(&uuid(1))).is_ok());
+    assert!(state.match_vf(Some(&uuid(1)), NONE).is_ok());
     assert_eq!(open_pf(&mut state, Some(&uuid(2))), Ok(()));
-    assert!(state.match_vf(Some(&uuid(2))).is_ok());
+    assert!(state.match_vf(Some(&uuid(2)), NONE).is_ok());
 }
 
 #[test]
 fn pf_needs_the_token_with_an_open_vf() {
     for pf in [PfUse::Closed, PfUse::Again, PfUse::Taken] {
         let mut state = state_with(uuid(1));
-        let seen = state.match_vf(Some(&uuid(1))).unwrap();
-        state.claim(seen).unwrap();
+        let seen = state.match_vf(Some(&uuid(1)), NONE).unwrap();
+        state.claim(seen, NONE).unwrap();
         assert_eq!(state.match_pf(ME, None, pf, yes), Err(EACCES));
         assert_eq!(state.match_pf(ME, Some(&uuid(2)), pf, yes), Err(EACCES));
         assert_eq!(state.match_pf(ME, Some(&uuid(1)), pf, yes), Ok(()));
-        assert!(state.match_vf(Some(&uuid(1))).is_ok());
+        assert!(state.match_vf(Some(&uuid(1)), NONE).is_ok());
     }
 }
 
@@ -206,8 +209,8 @@ fn a_vf_that_opens_first_keeps_the_pf_closed() {
         state
             .match_pf(ME, given.as_ref(), PfUse::Closed, yes)
             .unwrap();
-        let seen = state.match_vf(Some(&uuid(1))).unwrap();
-        state.claim(seen).unwrap();
+        let seen = state.match_vf(Some(&uuid(1)), NONE).unwrap();
+        state.claim(seen, NONE).unwrap();
         assert_eq!(state.open_pf(ME, yes), answer);
         assert_eq!(bytes(state.token()), bytes(&uuid(1)));
     }
@@ -252,12 +255,12 @@ fn an_opening_that_fails_after_all_gives_the_token_back() {
         Ok(())
     };
     let mut state = opened_with_another();
-    let seen = state.match_vf(Some(&uuid(2))).unwrap();
+    let seen = state.match_vf(Some(&uuid(2)), NONE).unwrap();
     state.take_back(keep);
     state.end_opening();
     assert_eq!(bytes(state.token()), bytes(&uuid(1)));
     assert_eq!(*offers.borrow(), [Some(bytes(&uuid(1)))]);
-    assert_eq!(state.claim(seen), Err(EACCES));
+    assert_eq!(state.claim(seen, NONE), Err(EACCES));
 
     // There is nothing to give back a second time.
     state.take_back(yes);
@@ -273,8 +276,8 @@ fn the_token_is_not_given_back_where_it_is_in_use() {
     assert_eq!(bytes(state.token()), bytes(&uuid(2)));
     // A VF is open with it, under this driver or another one.
     let mut state = opened_with_another();
-    let seen = state.match_vf(Some(&uuid(2))).unwrap();
-    state.claim(seen).unwrap();
+    let seen = state.match_vf(Some(&uuid(2)), NONE).unwrap();
+    state.claim(seen, NONE).unwrap();
     state.take_back(yes);
     assert_eq!(bytes(state.token()), bytes(&uuid(2)));
     let mut state = opened_with_another();
@@ -282,7 +285,7 @@ fn the_token_is_not_given_back_where_it_is_in_use() {
     assert_eq!(bytes(state.token()), bytes(&uuid(2)));
     // Another one has been set.
     let mut state = opened_with_another();
-    state.set(true, &uuid(3), yes).unwrap();
+    state.set(Rules::Strict, true, &uuid(3), yes).unwrap();
     state.take_back(yes);
     assert_eq!(bytes(state.token()), bytes(&uuid(3)));
 }
@@ -340,23 +343,24 @@ fn own_vfs_are_all_or_not() {
 #[test]
 fn a_retired_token_is_gone() {
     let mut state = state_with(uuid(1));
-    let seen = state.match_vf(Some(&uuid(1))).unwrap();
+    let seen = state.match_vf(Some(&uuid(1)), NONE).unwrap();
     let nil = Uuid::nil();
     state
         .match_pf(ME, Some(&uuid(2)), PfUse::Closed, yes)
         .unwrap();
     state.retire();
     assert_eq!(bytes(state.token()), [0; 16]);
-    assert_eq!(state.set(true, &uuid(2), yes), Err(ENODEV));
+    assert_eq!(state.set(Rules::Strict, true, &uuid(2), yes), Err(ENODEV));
     assert_eq!(state.open_pf(ME, yes), Err(ENODEV));
     for pf in [PfUse::Closed, PfUse::Again, PfUse::Taken] {
         for given in [None, Some(&uuid(2)), Some(&nil)] {
             assert_eq!(state.match_pf(ME, given, pf, yes), Err(ENODEV));
         }
     }
-    // The nil UUID, which is what is left in its place, opens nothing.
-    assert_eq!(state.match_vf(Some(&nil)), Err(ENODEV));
-    assert_eq!(state.claim(seen), Err(ENODEV));
+    // The nil UUID, which is what is left in its place, is no token and opens nothing.
+    assert!(!state.has(&nil));
+    assert_eq!(state.match_vf(Some(&nil), NONE), Err(ENODEV));
+    assert_eq!(state.claim(seen, NONE), Err(ENODEV));
     state.take_back(yes);
     assert_eq!(bytes(state.token()), [0; 16]);
 }
@@ -372,11 +376,132 @@ fn a_dropped_uuid_is_wiped() {
     assert_eq!(after, [0; 16]);
 }
 
+#[test]
+fn lenient_set_needs_no_vfs() {
+    let mut state = state_with(uuid(1));
+    assert_eq!(state.set(Rules::Lenient, false, &uuid(2), yes), Ok(()));
+    assert_eq!(bytes(state.token()), bytes(&uuid(2)));
+    // The second keeper is asked all the same.
+    assert_eq!(state.set(Rules::Lenient, false, &uuid(3), no), Err(EBUSY));
+    assert_eq!(bytes(state.token()), bytes(&uuid(2)));
+}
+
+#[test]
+fn lenient_set_of_the_same_token_changes_nothing() {
+    let mut state = state_with(uuid(1));
+    let seen = state.match_vf(Some(&uuid(1)), NONE).unwrap();
+    state.claim(seen, NONE).unwrap();
+    let before = state.clone();
+    for keeper in [yes, no] {
+        assert_eq!(state.set(Rules::Lenient, true, &uuid(1), keeper), Ok(()));
+        assert_eq!(state.set(Rules::Lenient, false, &uuid(1), keeper), Ok(()));
+        assert_eq!(
+            state.set(Rules::Lenient, true, &uuid(2), keeper),
+            Err(EBUSY)
+        );
+    }
+    assert!(state == before);
+    state.retire();
+    assert_eq!(state.set(Rules::Lenient, true, &uuid(1), yes), Err(ENODEV));
+    assert_eq!(
+        state.set(Rules::Lenient, true, &Uuid::nil(), yes),
+        Err(ENODEV)
+    );
+}
+
+#[test]
+fn an_admitted_vf_opens_without_a_token() {
+    let mut state = state_with(uuid(1));
+    assert_eq!(state.admit(&uuid(2)), Err(EACCES));
+    let admitted = state.admit(&uuid(1)).unwrap();
+    // As often as one likes, but not with a wrong token.
+    for _ in 0..2 {
+        let seen = state.match_vf(None, admitted).unwrap();
+        assert_eq!(state.claim(seen, admitted), Ok(()));
+        state.release();
+    }
+    assert_eq!(state.match_vf(Some(&uuid(2)), admitted), Err(EACCES));
+    // Not after it has been withdrawn, not even if the opener came before.
+    let seen = state.match_vf(None, admitted).unwrap();
+    assert_eq!(state.match_vf(None, NONE), Err(EACCES));
+    assert_eq!(state.claim(seen, NONE), Err(EACCES));
+    // Who presents the token needs no admission.
+    let seen = state.match_vf(Some(&uuid(1)), admitted).unwrap();
+    assert_eq!(state.claim(seen, NONE), Ok(()));
+}
+
+#[test]
+fn another_token_ends_an_admission() {
+    let mut state = state_with(uuid(1));
+    let admitted = state.admit(&uuid(1)).unwrap();
+    let seen = state.match_vf(None, admitted).unwrap();
+    state.set(Rules::Strict, true, &uuid(2), yes).unwrap();
+    assert_eq!(state.match_vf(None, admitted), Err(EACCES));
+    assert_eq!(state.claim(seen, admitted), Err(EACCES));
+    // The same bytes later are another token.
+    state.set(Rules::Strict, true, &uuid(1), yes).unwrap();
+    assert_eq!(state.match_vf(None, admitted), Err(EACCES));
+    assert_eq!(state.claim(seen, admitted), Err(EACCES));
+
+    let admitted = state.admit(&uuid(1)).unwrap();
+    state.retire();
+    assert_eq!(state.match_vf(None, admitted), Err(ENODEV));
+    assert_eq!(state.admit(&Uuid::nil()), Err(ENODEV));
+}
+
+#[test]
+fn an_admitted_pf_opens_without_its_token() {
+    let mut state = state_with(uuid(1));
+    let seen = state.match_vf(Some(&uuid(1)), NONE).unwrap();
+    state.claim(seen, NONE).unwrap();
+    // Whether a VF under this driver or under another one is open is the same.
+    for keeper in [yes, no] {
+        assert_eq!(state.check_pf_without_token(keeper), Err(EACCES));
+        assert_eq!(state.match_pf(ME, None, PfUse::Closed, keeper), Err(EACCES));
+        assert_eq!(state.admit_pf(Some(&uuid(2))), Err(EACCES));
+        state.admit_pf(Some(&uuid(1))).unwrap();
+        assert_eq!(state.check_pf_without_token(keeper), Ok(()));
+        assert_eq!(state.match_pf(ME, None, PfUse::Closed, keeper), Ok(()));
+        assert_eq!(state.open_pf(ME, keeper), Ok(()));
+        let wrong = state.match_pf(ME, Some(&uuid(2)), PfUse::Closed, keeper);
+        assert_eq!(wrong, Err(EACCES));
+        // An opener who came in time is too late after all.
+        state.match_pf(ME, None, PfUse::Closed, keeper).unwrap();
+        state.admit_pf(None).unwrap();
+        assert_eq!(state.open_pf(ME, keeper), Err(EACCES));
+    }
+    state.admit_pf(Some(&uuid(1))).unwrap();
+    state.release();
+    state.set(Rules::Strict, true, &uuid(2), yes).unwrap();
+    assert_eq!(state.check_pf_without_token(no), Err(EACCES));
+    state.retire();
+    assert_eq!(state.check_pf_without_token(yes), Err(ENODEV));
+}
+
+#[test]
+fn changes_are_counted_and_a_random_token_is_told_from_a_set_one() {
+    let mut state = state_with(uuid(1));
+    assert_eq!((state.is_set(), state.changes()), (false, 0));
+    state.set(Rules::Strict, true, &uuid(1), yes).unwrap();
+    assert_eq!((state.is_set(), state.changes()), (false, 0));
+
+    // An opening that fails after all leaves the random one.
+    let mut state = opened_with_another();
+    assert_eq!((state.is_set(), state.changes()), (true, 1));
+    state.take_back(yes);
+    assert_eq!((state.is_set(), state.changes()), (false, 2));
+    state.set(Rules::Strict, true, &uuid(2), yes).unwrap();
+    assert_eq!((state.is_set(), state.changes()), (true, 3));
+}
+
 /// The steps of the sequences below.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Set(u8, bool),
+    Set(Rules, u8, bool),
     OpenPf(Option<u8>),
+    /// Admits the VF or the PF with a token, or withdraws that.
+    Admit(Option<u8>),
+    AdmitPf(Option<u8>),
     Match(Option<u8>),
     Claim,
     Release,
@@ -389,7 +514,15 @@ struct Model {
     token: u8,
     changes: u32,
     open: u32,
-    matched: Option<u32>,
+    matched: Option<Matched>,
+    admitted: Option<u32>,
+    pf_admitted: Option<u32>,
+}
+
+#[derive(Clone, Copy)]
+enum Matched {
+    Token(u32),
+    Admission,
 }
 
 impl Model {
@@ -400,14 +533,33 @@ impl Model {
         }
     }
 
+    /// What an admission with `token` is, and whether the token is the right one.
+    fn admission(&self, token: Option<u8>) -> Result<Option<u32>> {
+        match token {
+            None => Ok(None),
+            Some(token) if token == self.token => Ok(Some(self.changes)),
+            Some(_) => Err(EACCES),
+        }
+    }
+
     fn step(&mut self, step: Step) -> Result {
         match step {
-            Step::Set(_, false) => Err(ENODEV),
-            Step::Set(_, true) if self.open > 0 => Err(EBUSY),
-            Step::Set(token, true) => {
+            Step::Set(Rules::Strict, _, false) => Err(ENODEV),
+            Step::Set(Rules::Lenient, token, _) if token == self.token => Ok(()),
+            Step::Set(..) if self.open > 0 => Err(EBUSY),
+            Step::Set(_, token, _) => {
                 self.take(token);
                 Ok(())
             }
+            Step::Admit(token) => {
+                self.admitted = self.admission(token)?;
+                Ok(())
+            }
+            Step::AdmitPf(token) => {
+                self.pf_admitted = self.admission(token)?;
+                Ok(())
+            }
+            Step::OpenPf(None) if self.pf_admitted == Some(self.changes) => Ok(()),
             Step::OpenPf(token) if self.open > 0 => {
                 (token == Some(self.token)).then_some(()).ok_or(EACCES)
             }
@@ -415,16 +567,27 @@ impl Model {
                 token.into_iter().for_each(|token| self.take(token));
                 Ok(())
             }
-            Step::Match(token) if token != Some(self.token) => Err(EACCES),
-            Step::Match(_) => {
-                self.matched = Some(self.changes);
+            Step::Match(None) if self.admitted == Some(self.changes) => {
+                self.matched = Some(Matched::Admission);
                 Ok(())
             }
-            Step::Claim if self.matched == Some(self.changes) => {
+            Step::Match(token) if token != Some(self.token) => Err(EACCES),
+            Step::Match(_) => {
+                self.matched = Some(Matched::Token(self.changes));
+                Ok(())
+            }
+            Step::Claim => {
+                let of = match self.matched {
+                    Some(Matched::Token(changes)) => Some(changes),
+                    Some(Matched::Admission) => self.admitted,
+                    None => None,
+                };
+                if of != Some(self.changes) {
+                    return Err(EACCES);
+                }
                 self.open += 1;
                 Ok(())
             }
-            Step::Claim => Err(EACCES),
             Step::Release => {
                 self.open = self.open.saturating_sub(1);
                 Ok(())
@@ -440,16 +603,21 @@ fn walk(steps: impl IntoIterator<Item = Step>) {
         token: 1,
         ..Model::default()
     };
-    let matched = Cell::new(Generation::NONE);
+    let matched = Cell::new(NONE);
+    let mut admitted = NONE;
 
     for step in steps {
         let answer = match step {
-            Step::Set(token, sriov) => state.set(sriov, &uuid(token), yes),
+            Step::Set(rules, token, sriov) => state.set(rules, sriov, &uuid(token), yes),
+            Step::Admit(token) => token
+                .map_or(Ok(NONE), |token| state.admit(&uuid(token)))
+                .map(|generation| admitted = generation),
+            Step::AdmitPf(token) => state.admit_pf(token.map(uuid).as_ref()),
             Step::OpenPf(token) => open_pf(&mut state, token.map(uuid).as_ref()),
             Step::Match(token) => state
-                .match_vf(token.map(uuid).as_ref())
+                .match_vf(token.map(uuid).as_ref(), admitted)
                 .map(|generation| matched.set(generation)),
-            Step::Claim => state.claim(matched.get()),
+            Step::Claim => state.claim(matched.get(), admitted),
             Step::Release => {
                 state.release();
                 Ok(())
@@ -457,15 +625,23 @@ fn walk(steps: impl IntoIterator<Item = Step>) {
         };
         assert_eq!(answer, model.step(step), "{step:?}");
         assert_eq!(bytes(state.token()), bytes(&uuid(model.token)));
+        assert_eq!(state.changes(), u64::from(model.changes));
+        assert_eq!(state.claims(), model.open);
+    }
+}
+
+fn walk_all(steps: &[Step], length: u32) {
+    for number in 0..steps.len().pow(length) {
+        walk((0..length).map(|i| steps[number / steps.len().pow(i) % steps.len()]));
     }
 }
 
 #[test]
 fn every_short_sequence_is_answered_as_the_model_says() {
-    const STEPS: [Step; 11] = [
-        Step::Set(1, true),
-        Step::Set(2, true),
-        Step::Set(2, false),
+    let steps = [
+        Step::Set(Rules::Strict, 1, true),
+        Step::Set(Rules::Strict, 2, true),
+        Step::Set(Rules::Strict, 2, false),
         Step::OpenPf(None),
         Step::OpenPf(Some(1)),
         Step::OpenPf(Some(2)),
@@ -475,17 +651,40 @@ fn every_short_sequence_is_answered_as_the_model_says() {
         Step::Claim,
         Step::Release,
     ];
-    const LENGTH: u32 = 6;
+    walk_all(&steps, 6);
+}
 
-    for number in 0..STEPS.len().pow(LENGTH) {
-        walk((0..LENGTH).map(|i| STEPS[number / STEPS.len().pow(i) % STEPS.len()]));
-    }
+#[test]
+fn every_short_sequence_with_admissions_is_answered_as_the_model_says() {
+    let steps = [
+        Step::Set(Rules::Lenient, 1, true),
+        Step::Set(Rules::Lenient, 2, false),
+        Step::OpenPf(None),
+        Step::Admit(None),
+        Step::Admit(Some(1)),
+        Step::Admit(Some(2)),
+        Step::AdmitPf(Some(1)),
+        Step::Match(None),
+        Step::Match(Some(1)),
+        Step::Claim,
+        Step::Release,
+    ];
+    walk_all(&steps, 6);
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        (0..4u8, prop::bool::weighted(0.9)).prop_map(|(token, sriov)| Step::Set(token, sriov)),
+        (any::<bool>(), 0..4u8, prop::bool::weighted(0.9)).prop_map(|(lenient, token, sriov)| {
+            let rules = if lenient {
+                Rules::Lenient
+            } else {
+                Rules::Strict
+            };
+            Step::Set(rules, token, sriov)
+        }),
         prop::option::of(0..4u8).prop_map(Step::OpenPf),
+        prop::option::of(0..4u8).prop_map(Step::Admit),
+        prop::option::of(0..4u8).prop_map(Step::AdmitPf),
         prop::option::of(0..4u8).prop_map(Step::Match),
         Just(Step::Claim),
         Just(Step::Release),

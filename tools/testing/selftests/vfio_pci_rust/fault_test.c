@@ -366,6 +366,47 @@ TEST_F_TIMEOUT(fault, asking_for_the_token, HOURS)
 	});
 }
 
+static int admit_vf(struct state *state)
+{
+	return admit(state->vf, token_a);
+}
+
+static int open_admitted(struct state *state, int answer)
+{
+	int ret = try_open(state->vf, PATH_CDEV, NULL);
+
+	if (ret != (answer ? -EACCES : 0))
+		return ret ? ret : -EACCES;
+	return admit(state->vf, NULL);
+}
+
+TEST_F_TIMEOUT(fault, admitting_a_vf, HOURS)
+{
+	struct state *state = &self->state;
+
+	fail_in_turn(_metadata, state, &(struct operation) {
+		"admitting a VF",
+		prepare_nothing, admit_vf, open_admitted, check_token,
+	});
+}
+
+static int count_open_vfs(struct state *state)
+{
+	long count = token_file(state->pf, "open_vfs");
+
+	return count > 0 ? -EBUSY : count;
+}
+
+TEST_F_TIMEOUT(fault, counting_open_vfs, HOURS)
+{
+	struct state *state = &self->state;
+
+	fail_in_turn(_metadata, state, &(struct operation) {
+		"counting the open VFs",
+		prepare_nothing, count_open_vfs, undo_nothing, check_token,
+	});
+}
+
 static int enter_low_power(struct state *state)
 {
 	return feature(state->pf_device.fd, VFIO_DEVICE_FEATURE_SET |

@@ -399,18 +399,42 @@ int set_enable_sriov(const char *driver, bool on)
 	return set_parameter(driver, "enable_sriov", on ? "1" : "0");
 }
 
-void device_name(char name[128], const char *bdf, const uint8_t *token)
+void token_text(char text[37], const uint8_t *token)
 {
-	int len, i;
+	int len = 0, i;
 
-	len = snprintf(name, 128, "%s", bdf);
-	if (!token)
-		return;
-	len += snprintf(name + len, 128 - len, " vf_token=");
 	for (i = 0; i < UUID_LEN; i++)
-		len += snprintf(name + len, 128 - len, "%s%02x",
+		len += snprintf(text + len, 37 - len, "%s%02x",
 				i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
 				token[i]);
+}
+
+void device_name(char name[128], const char *bdf, const uint8_t *token)
+{
+	char text[37];
+
+	if (token)
+		token_text(text, token);
+	snprintf(name, 128, "%s%s%s", bdf, token ? " vf_token=" : "", token ? text : "");
+}
+
+#define ADMIT_FILE "vf_token/admit"
+
+int admit(const char *bdf, const uint8_t *token)
+{
+	char text[37] = "none";
+
+	if (token)
+		token_text(text, token);
+	return write_sysfs(text, PCI "/devices/%s/" ADMIT_FILE, bdf);
+}
+
+long token_file(const char *bdf, const char *name)
+{
+	char text[32];
+	int ret = read_sysfs(text, sizeof(text), PCI "/devices/%s/vf_token/%s", bdf, name);
+
+	return ret < 0 ? ret : atol(text);
 }
 
 int group_node(const char *bdf, char path[PATH_MAX])

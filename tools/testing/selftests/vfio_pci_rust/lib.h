@@ -129,6 +129,18 @@ __printf(3, 4) int read_sysfs(char *text, size_t size, const char *path_format, 
 /* The file of a device's group in /dev. */
 int group_node(const char *bdf, char path[PATH_MAX]);
 
+/* A token as text: 36 characters and their end. */
+void token_text(char text[37], const uint8_t *token);
+
+/*
+ * Writes a token to vf_token/admit of a PF or VF, so that it can be opened without
+ * one; NULL withdraws that.
+ */
+int admit(const char *bdf, const uint8_t *token);
+
+/* What vf_token/NAME of the device shows, as a number; or a negative errno. */
+long token_file(const char *bdf, const char *name);
+
 /* The name by which a device is opened through its group. */
 void device_name(char name[128], const char *bdf, const uint8_t *token);
 

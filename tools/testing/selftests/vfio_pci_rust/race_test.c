@@ -39,12 +39,16 @@ FIXTURE_VARIANT(race) {
 	const char *pf_driver, *vf_driver;
 	enum path path;
 	enum promise promise;
+	/* Who opens the VF presents nothing: it is admitted. */
+	bool admitted;
 };
 
 FIXTURE_VARIANT_ADD(race, c_group) { C_DRIVER, C_DRIVER, PATH_GROUP, NOTHING };
 FIXTURE_VARIANT_ADD(race, c_cdev) { C_DRIVER, C_DRIVER, PATH_CDEV, NOTHING };
 FIXTURE_VARIANT_ADD(race, rust_group) { DRIVER, DRIVER, PATH_GROUP, NEVER };
 FIXTURE_VARIANT_ADD(race, rust_cdev) { DRIVER, DRIVER, PATH_CDEV, NEVER };
+FIXTURE_VARIANT_ADD(race, admitted_group) { DRIVER, DRIVER, PATH_GROUP, NEVER, true };
+FIXTURE_VARIANT_ADD(race, admitted_cdev) { DRIVER, DRIVER, PATH_CDEV, NEVER, true };
 FIXTURE_VARIANT_ADD(race, vf_c_group) { DRIVER, C_DRIVER, PATH_GROUP, NOT_WHILE_ENABLED };
 FIXTURE_VARIANT_ADD(race, vf_c_cdev) { DRIVER, C_DRIVER, PATH_CDEV, NEVER };
 FIXTURE_VARIANT_ADD(race, pf_c_group) { C_DRIVER, DRIVER, PATH_GROUP, NOTHING };
@@ -74,6 +78,7 @@ enum way { BY_SET, BY_OPENING };
 struct race {
 	const char *pf, *vf;
 	enum path path;
+	const uint8_t *token;	/* what the VF is opened with */
 	enum way way;
 	struct device pf_device;	/* open, or about to be */
 	pthread_barrier_t start;
@@ -147,6 +152,9 @@ static int run_round(struct race *race, int64_t delay, struct outcome *sum,
 
 	race->delay = delay;
 	ret = prepare_change(race);
+	/* It ends with the token. */
+	if (!ret && !race->token)
+		ret = admit(race->vf, token_a);
 	if (!ret)
 		ret = prepare_device(&device, race->vf, race->path);
 	if (!ret)
@@ -158,7 +166,7 @@ static int run_round(struct race *race, int64_t delay, struct outcome *sum,
 		return ret;
 
 	begin(race, -delay);
-	answer = present_token(&device, race->vf, race->path, token_a);
+	answer = present_token(&device, race->vf, race->path, race->token);
 	end = now(CLOCK_MONOTONIC);
 	pthread_join(thread, NULL);
 	pthread_barrier_destroy(&race->start);
@@ -265,6 +273,7 @@ TEST_F_TIMEOUT(race, set_while_a_vf_is_opened, 600)
 	const char * const changed[] = { "VF token changed", self->vf, self->pf, NULL };
 	struct race race = {
 		.pf = self->pf, .vf = self->vf, .path = variant->path, .way = BY_SET,
+		.token = variant->admitted ? NULL : token_a,
 	};
 	struct outcome sum = {}, this;
 	int64_t duration, delay, step;
@@ -311,6 +320,7 @@ TEST_F_TIMEOUT(race, opening_the_pf_while_a_vf_is_opened, 600)
 {
 	struct race race = {
 		.pf = self->pf, .vf = self->vf, .path = variant->path, .way = BY_OPENING,
+		.token = variant->admitted ? NULL : token_a,
 	};
 	struct outcome sum = {};
 	int64_t duration;

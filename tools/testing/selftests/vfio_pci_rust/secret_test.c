@@ -8,7 +8,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include <sys/ioctl.h>
@@ -114,6 +116,23 @@ static int open_secret(struct device *device, const char *bdf)
 	write_name(bdf);
 	ret = open_named(device, bdf, (const char *)name);
 	wipe_name();
+	return ret;
+}
+
+/* Presents the token for those who will open the device without one. */
+static int admit_secret(const char *bdf)
+{
+	char path[PATH_MAX];
+	int fd, ret;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vf_token/admit", bdf);
+	fd = open(path, O_WRONLY);
+	if (fd < 0)
+		return -errno;
+	write_name("");
+	ret = write(fd, (const char *)name + strlen(OPTION), TEXT_LEN) < 0 ? -errno : 0;
+	wipe_name();
+	close(fd);
 	return ret;
 }
 
@@ -296,6 +315,29 @@ TEST_F_TIMEOUT(secret, an_accepted_name_is_nowhere, SECONDS)
 	close_device(&device);
 	ASSERT_EQ(0, search_memory());
 	/* The token itself is still the token. */
+	EXPECT_EQ(0, forms[TEXT].found);
+}
+
+TEST_F_TIMEOUT(secret, a_token_that_admits_is_nowhere, SECONDS)
+{
+	char vf[BDF_LEN];
+
+	ASSERT_EQ(0, vf_bdf(self->pf, 0, vf));
+	ASSERT_EQ(0, admit_secret(vf));
+	ASSERT_EQ(0, search_memory());
+	/* The token itself is still the token. */
+	EXPECT_EQ(0, forms[TEXT].found);
+}
+
+TEST_F_TIMEOUT(secret, a_token_that_admits_nobody_is_nowhere, SECONDS)
+{
+	char vf[BDF_LEN];
+
+	ASSERT_EQ(0, vf_bdf(self->pf, 0, vf));
+	ASSERT_EQ(0, make_secret());
+	ASSERT_EQ(-EACCES, admit_secret(vf));
+	ASSERT_EQ(0, search_memory());
+	EXPECT_EQ(0, forms[BYTES].found);
 	EXPECT_EQ(0, forms[TEXT].found);
 }
 

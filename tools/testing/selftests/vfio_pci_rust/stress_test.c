@@ -35,13 +35,13 @@ struct value {
 	atomic_bool alone;	/* no other was going on at its begin */
 };
 
-enum { COUNT_SET, COUNT_SET_BUSY, COUNT_SET_NODEV, COUNT_OPENED, COUNT_EACCES, COUNT_GONE,
-	COUNT_SRIOV, COUNT_VF_BOUND, COUNT_PF_OPENED, COUNT_PF_BOUND, COUNT_RESET, COUNT_READ,
-	COUNTS };
+enum { COUNT_SET, COUNT_SET_BUSY, COUNT_SET_NODEV, COUNT_OPENED, COUNT_ADMITTED, COUNT_EACCES,
+	COUNT_GONE, COUNT_SRIOV, COUNT_VF_BOUND, COUNT_PF_OPENED, COUNT_PF_BOUND, COUNT_RESET,
+	COUNT_READ, COUNTS };
 
 static const char * const count_names[COUNTS] = {
-	"SET", "SET with a VF open", "SET without VFs", "VF opened", "VF refused", "VF not there",
-	"SR-IOV off and on", "VF unbound and bound", "PF closed and opened",
+	"SET", "SET with a VF open", "SET without VFs", "VF opened", "VF admitted", "VF refused",
+	"VF not there", "SR-IOV off and on", "VF unbound and bound", "PF closed and opened",
 	"PF unbound and bound", "PF or VF reset", "sysfs read",
 };
 
@@ -65,6 +65,8 @@ static struct {
 	 * VF. The number always grows.
 	 */
 	atomic_long has[OPENERS];
+	/* For every VF: odd while it may be admitted, which one opener at a time does. */
+	atomic_long admitted[VFS];
 	/* Odd while the administrator is about to change how many VFs there are. */
 	atomic_long vfs_changed;
 	/* Odd while VFs are created, removed, bound or unbound: SET may be refused for it. */
@@ -312,8 +314,8 @@ static void check_opened(long id)
 	struct value *value = &world.values[id];
 
 	if (!id)
-		violation("a VF was opened without a token");
-	else if (atomic_load(&value->state) != SET)
+		return;
+	if (atomic_load(&value->state) != SET)
 		violation("a VF was opened with a token that was refused");
 	else if (atomic_load(&value->end) < atomic_load(&world.last_success))
 		violation("a VF was opened with an old token, or the token was set since");
@@ -329,26 +331,64 @@ static void check_refused(long id)
 		violation("a VF was not opened with the token that is set");
 }
 
+/*
+ * Admits the VF with this token, if nobody else does, and tells whether that has come
+ * off. end_admission() follows then.
+ */
+static bool begin_admission(atomic_long *admitted, const char *vf, const uint8_t *token)
+{
+	long number = atomic_load(admitted);
+	int answer;
+
+	if (number & 1 || !atomic_compare_exchange_strong(admitted, &number, number + 1))
+		return false;
+	answer = admit(vf, token);
+	if (!answer) {
+		count(COUNT_ADMITTED);
+		return true;
+	}
+	atomic_fetch_add(admitted, 1);
+	/* Wrong, or the VF is being unbound. */
+	if (answer != -EACCES && answer != -ENODEV && answer != -ENOENT)
+		violation("admitting a VF: %s", strerror(-answer));
+	return false;
+}
+
+static void end_admission(atomic_long *admitted, const char *vf)
+{
+	/* It ends with the binding, too. */
+	admit(vf, NULL);
+	atomic_fetch_add(admitted, 1);
+}
+
 /* Presents tokens until the VF is open, or not there any more. */
-static void try_tokens(struct actor *actor, struct device *device, const char *vf,
+static void try_tokens(struct actor *actor, struct device *device, int number, const char *vf,
 		       enum path path)
 {
-	atomic_long *has = &world.has[actor->index];
+	atomic_long *has = &world.has[actor->index], *admitted = &world.admitted[number];
 	uint8_t token[UUID_LEN];
 	int i, answer;
 	long id;
 
 	for (i = 0; i < 32; i++) {
+		long moved = atomic_load(&world.vfs_moved), admissions;
+		bool by_admission;
+
 		if (!take_number())
 			return;
 		id = choose(actor, 3) ? choose_value(actor) : 0;
 		value_of(id, token);
 
+		by_admission = id && !choose(actor, 4) && begin_admission(admitted, vf, token);
+		admissions = atomic_load(admitted);
 		atomic_fetch_add(has, 1);
-		answer = present_token(device, vf, path, id ? token : NULL);
+		answer = present_token(device, vf, path, id && !by_admission ? token : NULL);
 		if (!answer) {
 			atomic_fetch_add(has, 1);
 			count(COUNT_OPENED);
+			/* Who presents nothing may be let in by what somebody else has admitted. */
+			if (!id && !(admissions & 1) && atomic_load(admitted) == admissions)
+				violation("a VF was opened without a token");
 			check_opened(id);
 			answer = feature(device->fd, VFIO_DEVICE_FEATURE_SET |
 					 VFIO_DEVICE_FEATURE_PCI_VF_TOKEN, token_a, UUID_LEN);
@@ -358,13 +398,19 @@ static void try_tokens(struct actor *actor, struct device *device, const char *v
 			atomic_fetch_add(has, 2);
 			close_device(device);
 			atomic_fetch_add(has, 2);
+			if (by_admission)
+				end_admission(admitted, vf);
 			return;
 		}
 		atomic_fetch_add(has, 2);
+		if (by_admission)
+			end_admission(admitted, vf);
 		if (answer != -EACCES)
 			break;
 		count(COUNT_EACCES);
-		check_refused(id);
+		/* An admission ends when the VF is bound anew. */
+		if (!by_admission || (!(moved & 1) && atomic_load(&world.vfs_moved) == moved))
+			check_refused(id);
 	}
 	/* The VF is being unbound, or somebody else has it. */
 	if (answer == -EACCES)
@@ -382,6 +428,7 @@ static void *run_opener(void *argument)
 	while (!is_over()) {
 		enum path path = choose(actor, 2) ? PATH_GROUP : any_path();
 		struct device device = DEVICE_CLOSED;
+		int number = choose(actor, VFS);
 		char vf[BDF_LEN];
 
 		if (!next_operation())
@@ -390,14 +437,14 @@ static void *run_opener(void *argument)
 			pause_ms(1);
 			continue;
 		}
-		if (vf_bdf(world.pf, choose(actor, VFS), vf) ||
+		if (vf_bdf(world.pf, number, vf) ||
 		    prepare_device(&device, vf, path)) {
 			/* It comes back. */
 			count(COUNT_GONE);
 			pause_ms(1);
 			continue;
 		}
-		try_tokens(actor, &device, vf, path);
+		try_tokens(actor, &device, number, vf, path);
 		close_device(&device);
 		/* Time without an open VF, for the setters. */
 		pause_ms(20 + choose(actor, 100));

@@ -235,6 +235,96 @@ TEST_F(token, refusals_do_not_flood_the_log)
 	EXPECT_GE(10 * ((time(NULL) - begin) / 5 + 2), lines);
 }
 
+/* An open PF with token_a, under lenient_token=Y; and a VF of it under some driver. */
+FIXTURE(lenient) {
+	const char *pf;
+	char vf[BDF_LEN];
+	struct device pf_device;
+	struct device device;
+};
+
+FIXTURE_VARIANT(lenient) {
+	enum path path;
+	const char *vf_driver;
+};
+
+FIXTURE_VARIANT_ADD(lenient, group) { PATH_GROUP, DRIVER };
+FIXTURE_VARIANT_ADD(lenient, cdev) { PATH_CDEV, DRIVER };
+FIXTURE_VARIANT_ADD(lenient, vf_c_group) { PATH_GROUP, C_DRIVER };
+FIXTURE_VARIANT_ADD(lenient, vf_c_cdev) { PATH_CDEV, C_DRIVER };
+
+FIXTURE_SETUP(lenient)
+{
+	const char *problem = setup_path(variant->path) ?: setup_pf(&self->pf);
+
+	self->pf_device = (struct device)DEVICE_CLOSED;
+	self->device = (struct device)DEVICE_CLOSED;
+	if (!problem)
+		problem = setup_c_driver();
+	if (problem)
+		SKIP(return, "%s", problem);
+
+	ASSERT_EQ(0, set_parameter(DRIVER, "lenient_token", "Y"));
+	ASSERT_EQ(0, ensure_pf(self->pf, DRIVER, 1));
+	ASSERT_EQ(0, vf_bdf(self->pf, 0, self->vf));
+	ASSERT_EQ(0, bind_driver(self->vf, variant->vf_driver));
+	ASSERT_EQ(0, open_device(&self->pf_device, self->pf, variant->path, NULL));
+	ASSERT_EQ(0, set_token(self->pf_device.fd, token_a));
+}
+
+FIXTURE_TEARDOWN(lenient)
+{
+	set_parameter(DRIVER, "lenient_token", "N");
+	close_device(&self->device);
+	close_device(&self->pf_device);
+}
+
+TEST_F(lenient, set_needs_no_vfs)
+{
+	ASSERT_EQ(0, set_numvfs(self->pf, 0));
+	EXPECT_EQ(0, set_token(self->pf_device.fd, token_b));
+	EXPECT_EQ(0, set_token(self->pf_device.fd, token_b));
+
+	/* The VFs that come have it. */
+	ASSERT_EQ(0, set_numvfs(self->pf, 1));
+	ASSERT_EQ(0, bind_driver(self->vf, variant->vf_driver));
+	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, token_a));
+	EXPECT_EQ(0, try_open(self->vf, variant->path, token_b));
+}
+
+TEST_F(lenient, the_same_token_again_changes_nothing)
+{
+	long generation = token_file(self->pf, "generation");
+
+	ASSERT_LT(0, generation);
+	ASSERT_EQ(0, open_device(&self->device, self->vf, variant->path, token_a));
+	EXPECT_EQ(0, set_token(self->pf_device.fd, token_a));
+	EXPECT_EQ(generation, token_file(self->pf, "generation"));
+	EXPECT_EQ(-EBUSY, set_token(self->pf_device.fd, token_b));
+	EXPECT_EQ(generation, token_file(self->pf, "generation"));
+	close_device(&self->device);
+	EXPECT_EQ(0, try_open(self->vf, variant->path, token_a));
+}
+
+TEST_F(lenient, the_choice_holds_from_the_next_set_on)
+{
+	const char * const words[] = { "VF token not set", self->pf, "lenient_token", NULL };
+	int log = open_log();
+
+	ASSERT_LE(0, log);
+	ASSERT_EQ(0, set_parameter(DRIVER, "lenient_token", "N"));
+	ASSERT_EQ(0, open_device(&self->device, self->vf, variant->path, token_a));
+	EXPECT_EQ(-EBUSY, set_token(self->pf_device.fd, token_a));
+	close_device(&self->device);
+
+	ASSERT_EQ(0, set_numvfs(self->pf, 0));
+	EXPECT_EQ(-ENODEV, set_token(self->pf_device.fd, token_b));
+	EXPECT_TRUE(log_has(log, words));
+	close(log);
+	ASSERT_EQ(0, set_parameter(DRIVER, "lenient_token", "Y"));
+	EXPECT_EQ(0, set_token(self->pf_device.fd, token_b));
+}
+
 /*
  * Openings of a PF that come to their end after the token was looked at: no VF is
  * open, so any token would do.
