@@ -135,6 +135,7 @@ impl Token {
 
     /// Decides under the lock whether `vf` may be opened with `given`, as [`State::match_vf`] has
     /// it, and lets the VF remember that for [`Token::claim`].
+    #[inline]
     pub(crate) fn match_vf(&self, vf: &Vf, given: Option<&Uuid>) -> Result {
         let state = self.lock();
         let seen = state.match_vf(given, vf.admitted())?;
@@ -143,6 +144,7 @@ impl Token {
     }
 
     /// Admits `vf` with the token `given`, as [`State::admit`] has it; or withdraws that.
+    #[inline]
     pub(crate) fn admit_vf(&self, vf: &Vf, given: Option<&Uuid>) -> Result {
         let state = self.lock();
         let admitted = given.map_or(Ok(Generation::NONE), |token| state.admit(token))?;
@@ -201,14 +203,14 @@ fn pf_of(vf: &VfioDevice) -> Option<(&VfioDevice, &Arc<Token>)> {
 /// - `ENOMEM` if there are such VFs and no memory to look at them.
 /// - Those of `f`.
 #[inline]
-fn change(pf: &VfioDevice, token: &Token, f: impl FnOnce(&mut State) -> Result) -> Result {
+fn change(pf: &VfioDevice, token: &Token, mut f: impl FnMut(&mut State) -> Result) -> Result {
     let mut state = token.lock();
     if state.owns_all_vfs() {
         return f(&mut state);
     }
     let roster = state.roster();
     drop(state);
-    change_beside_others(pf, token, roster, f)
+    change_beside_others(pf, token, roster, &mut f)
 }
 
 #[cold]
@@ -216,7 +218,7 @@ fn change_beside_others(
     pf: &VfioDevice,
     token: &Token,
     roster: Option<u64>,
-    f: impl FnOnce(&mut State) -> Result,
+    f: &mut dyn FnMut(&mut State) -> Result,
 ) -> Result {
     let roster = roster.ok_or(EAGAIN)?;
     // Who has a VF open is not to be disturbed by its locks.
@@ -428,6 +430,7 @@ pub(crate) fn opened(dev: &Enabled<'_, VfioPciRust>) -> Result {
 
 /// Forgets the token that was presented for a PF which has not been opened after all, or that a VF
 /// was about to be open.
+#[inline]
 pub(crate) fn not_opened(dev: &VfioDevice) {
     if let Some(token) = of_pf(dev) {
         token.lock().forget_opener();
@@ -457,6 +460,7 @@ pub(crate) fn closed(dev: &Closing<'_, VfioPciRust>) {
     token.lock().end_opening();
 }
 
+#[inline]
 fn match_vf(dev: &VfioDevice, vf: &Vf, given: Option<&Uuid>) -> Result {
     if let Some((pf, token)) = pf_of(dev) {
         let result = token.match_vf(vf, given);

@@ -142,16 +142,19 @@ impl State {
     }
 
     /// Whether somebody has set the token; if not, it is a random one that nobody knows.
+    #[inline]
     pub(crate) fn is_set(&self) -> bool {
         self.is_set
     }
 
     /// How often the token has changed.
+    #[inline]
     pub(crate) fn changes(&self) -> u64 {
         self.generation.0.wrapping_sub(Self::FIRST.0)
     }
 
     /// How many claims there are.
+    #[inline]
     pub(crate) fn claims(&self) -> u32 {
         self.claims
     }
@@ -229,6 +232,7 @@ impl State {
     }
 
     /// Whether this is the token that is set, so that setting it once more would change nothing.
+    #[inline]
     pub(crate) fn has(&self, token: &Uuid) -> bool {
         !self.retired && self.token.ct_eq(token)
     }
@@ -409,6 +413,7 @@ impl State {
     /// # Errors
     ///
     /// Those of [`State::admit`].
+    #[inline]
     pub(crate) fn admit_pf(&mut self, given: Option<&Uuid>) -> Result {
         self.admitted = given.map_or(Ok(Generation::NONE), |token| self.admit(token))?;
         Ok(())
@@ -421,6 +426,7 @@ impl State {
     ///
     /// - `EACCES` if the token is missing or wrong.
     /// - `ENODEV` if the PF is being unbound.
+    #[inline]
     pub(crate) fn match_vf(
         &self,
         given: Option<&Uuid>,

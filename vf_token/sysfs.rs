@@ -40,6 +40,7 @@ pub(crate) const FOLDER: &Folder<VfioPciRust> = &Folder::new(
 );
 
 /// Wakes who waits for another number of open VFs of `pf`.
+#[inline]
 pub(super) fn open_vfs_changed(pf: &VfioDevice) {
     pf.attribute_changed::<OpenVfs>(NAME);
 }
@@ -51,10 +52,12 @@ impl Attribute<VfioPciRust> for Admit {
     const NAME: &'static CStr = c"admit";
     const MODE: u16 = 0o600;
 
+    #[inline]
     fn is_visible(dev: &VfioDevice) -> bool {
         !matches!(dev.data(), Role::Plain)
     }
 
+    #[inline]
     fn show(dev: &VfioDevice) -> Result<Shown> {
         let lets_in = match dev.data() {
             Role::Pf(token) => {
@@ -71,6 +74,7 @@ impl Attribute<VfioPciRust> for Admit {
         Ok(Shown::Number(lets_in.is_ok().into()))
     }
 
+    #[inline]
     fn store(dev: &VfioDevice, text: &mut [u8]) -> Result {
         if text == b"none" {
             return admit(dev, None);
@@ -134,10 +138,12 @@ impl Attribute<VfioPciRust> for Changes {
     const NAME: &'static CStr = c"generation";
     const MODE: u16 = 0o444;
 
+    #[inline]
     fn is_visible(dev: &VfioDevice) -> bool {
         of_pf(dev).is_some()
     }
 
+    #[inline]
     fn show(dev: &VfioDevice) -> Result<Shown> {
         let token = of_pf(dev).ok_or(ENODEV)?;
         Ok(Shown::Number(token.lock().changes()))
@@ -151,10 +157,12 @@ impl Attribute<VfioPciRust> for OpenVfs {
     const NAME: &'static CStr = c"open_vfs";
     const MODE: u16 = 0o444;
 
+    #[inline]
     fn is_visible(dev: &VfioDevice) -> bool {
         of_pf(dev).is_some()
     }
 
+    #[inline]
     fn show(dev: &VfioDevice) -> Result<Shown> {
         let state = of_pf(dev).ok_or(ENODEV)?.lock();
         let own = state.claims();
@@ -172,10 +180,12 @@ impl Attribute<VfioPciRust> for TokenState {
     const NAME: &'static CStr = c"state";
     const MODE: u16 = 0o444;
 
+    #[inline]
     fn is_visible(dev: &VfioDevice) -> bool {
         of_pf(dev).is_some()
     }
 
+    #[inline]
     fn show(dev: &VfioDevice) -> Result<Shown> {
         let token = of_pf(dev).ok_or(ENODEV)?;
         let is_set = token.lock().is_set();
