@@ -131,6 +131,32 @@ TEST_F(access, the_node_does_not_stand_in_for_a_token)
 	EXPECT_EQ(AT_TOKEN + EACCES, try_it(&without, PATH_GROUP));
 }
 
+static const char *vf_to_admit;
+
+static int admit_the_vf(int fd)
+{
+	return admit(vf_to_admit, token_a);
+}
+
+TEST_F(access, only_root_admits_and_then_the_node_is_enough)
+{
+	struct attempt admits = { .bdf = self->vf, .token = token_a, .act = admit_the_vf };
+	struct attempt without = { .bdf = self->vf };
+	char other[BDF_LEN];
+	struct attempt other_vf = { .bdf = other };
+
+	ASSERT_EQ(0, vf_bdf(self->pf, 1, other));
+	ASSERT_EQ(0, give_to_nobody(self->vf));
+	vf_to_admit = self->vf;
+	EXPECT_EQ(EACCES, try_as_nobody(&admits, PATH_GROUP));
+	EXPECT_EQ(AT_TOKEN + EACCES, try_as_nobody(&without, PATH_GROUP));
+
+	ASSERT_EQ(0, admit(self->vf, token_a));
+	ASSERT_EQ(0, admit(other, token_a));
+	EXPECT_EQ(0, try_as_nobody(&without, PATH_GROUP));
+	EXPECT_EQ(AT_NODE + EACCES, try_as_nobody(&other_vf, PATH_GROUP));
+}
+
 TEST_F(access, the_user_of_a_vf_has_nothing_else)
 {
 	struct attempt set = { .bdf = self->vf, .token = token_a, .act = set_token_b };
