@@ -26,7 +26,8 @@ help:
 	@echo '  make check-debug     the driver on a debug kernel: faults, load, races, leaks, fuzzing'
 	@echo '  make check-builds    compile for kernels with other options: real time, CFI, no IOMMUFD, ...'
 	@echo '  make check-host      the tests that need no kernel (needs cargo)'
-	@echo '  make bench           what operations take beside vfio-pci, in instructions'
+	@echo '  make bench           what operations take beside vfio-pci on Debian'\''s kernel, in instructions'
+	@echo '  make bench KERNEL=test       the same on the laboratory'\''s, with character devices'
 	@echo '  make bench WALL=1    the same in nanoseconds, for machines with KVM (VFIO_LAB_KVM=1)'
 	@echo
 	@echo 'For your own kernel:'
@@ -56,7 +57,7 @@ check-builds:
 	tools/testing/check-builds
 
 bench:
-	tools/bench/bench $(if $(WALL),--wall) $(if $(PF),--host '$(PF)')
+	tools/bench/bench $(if $(KERNEL),--kernel '$(KERNEL)') $(if $(WALL),--wall) $(if $(PF),--host '$(PF)')
 
 deb:
 	packaging/build-deb '$(CURDIR)/build/deb' '$(PREBUILT)'

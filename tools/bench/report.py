@@ -193,7 +193,7 @@ def layout(lines):
     return "\n".join([*out, rule])
 
 
-def write_rst(name, text, what="table"):
+def write_rst(name, text, what):
     """Puts the table between the two marks of the document."""
     begin, end = f".. {what} of the last run\n", f".. end of the {what}\n"
     with open(name, encoding="utf-8") as file:
@@ -244,6 +244,7 @@ def main():
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--chart", metavar="FILE", help="an SVG")
     parser.add_argument("--rst", metavar="FILE", help="document to put the table into")
+    parser.add_argument("--mark", metavar="NAME", help="which table of the document")
     parser.add_argument("--scale", action="store_true", help="a table by numbers of VFs")
     parser.add_argument("--check", action="store_true", help="fail if a limit is exceeded")
     args = parser.parse_args()
@@ -252,7 +253,7 @@ def main():
         text = scale_table(args.measured)
         print(text)
         if args.rst:
-            write_rst(args.rst, text, "scale")
+            write_rst(args.rst, text, f"scale ({args.mark})")
         return
     values = read_measured(args.measured)
     if not values:
@@ -280,7 +281,7 @@ def main():
     if args.chart:
         write_chart(args.chart, rows, args.unit)
     if args.rst:
-        write_rst(args.rst, text)
+        write_rst(args.rst, text, f"table ({args.mark})")
     bad = list(problems(rows, goals))
     for problem in bad:
         print(f"report.py: {problem}", file=sys.stderr)

@@ -26,6 +26,7 @@
 #define UNKNOWN_INDEX	200
 #define RESERVED_INDEX	0xffff
 #define MODULE_OPTIONS	"enable_sriov=1"
+#define COMPRESSED	4	/* of finit_module() */
 
 /* More messages than a rate limit lets through. */
 #define REFUSALS	30
@@ -424,17 +425,26 @@ static void measure_sriov(int driver, int round, int vfs)
 
 /* ---- the module ---------------------------------------------------------------------------- */
 
+static bool is_elf(int fd)
+{
+	char magic[4];
+
+	return pread(fd, magic, sizeof(magic), 0) == sizeof(magic) &&
+	       !memcmp(magic, "\177ELF", sizeof(magic));
+}
+
 static void measure_load(int driver, int round)
 {
 	double values[REPETITIONS] = {};
 	const char *name = module_of(drivers[driver]);
-	int fd = open_module(drivers[driver]), i, ret = 0;
+	int fd = open_module(drivers[driver]), i, ret = 0, flags;
 
 	if (fd < 0) {
 		fprintf(stderr, "vfio-bench: %s has no file, so loading it is not measured\n",
 			name);
 		return;
 	}
+	flags = is_elf(fd) ? 0 : COMPRESSED;
 	for (i = -1; i < REPETITIONS && !ret; i++) {
 		int64_t start;
 
@@ -445,7 +455,7 @@ static void measure_load(int driver, int round)
 			goto out;
 		}
 		start = now(CPU_TIME);
-		ret = syscall(SYS_finit_module, fd, MODULE_OPTIONS, 0) ? -errno : 0;
+		ret = syscall(SYS_finit_module, fd, MODULE_OPTIONS, flags) ? -errno : 0;
 		keep(values, i, now(CPU_TIME) - start);
 	}
 	expect("module_load", 0, ret);
@@ -467,7 +477,7 @@ static void measure_driver(int driver, int round)
 	measure_sriov(driver, round, vfs);
 	measure_bind(driver, round, vfs);
 
-	expect("open of the PF", 0, open_device(&pf_device, pf, PATH_CDEV, NULL));
+	expect("open of the PF", 0, open_device(&pf_device, pf, any_path(), NULL));
 	measure_pf(driver, round, pf_device.fd);
 	measure_vf(driver, round, &pf_device);
 	close_device(&pf_device);
@@ -492,7 +502,7 @@ static void measure_scale(int driver, int round)
 		scale = vfs;
 		measure_sriov(driver, round, vfs);
 		measure_bind(driver, round, vfs);
-		expect("open of the PF", 0, open_device(&pf_device, pf, PATH_CDEV, NULL));
+		expect("open of the PF", 0, open_device(&pf_device, pf, any_path(), NULL));
 		measure_set(driver, round, pf_device.fd);
 		expect("token", 0, set_token(pf_device.fd, token_a));
 		expect("address of a VF", 0, vf_bdf(pf, vfs - 1, bdf));
