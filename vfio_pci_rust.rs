@@ -263,7 +263,8 @@ impl Driver for VfioPciRust {
     fn sriov_configure(dev: &Locked<'_, Self>, num_vfs: c_int) -> Result<c_int> {
         if !params::enable_sriov() {
             dev.notice(
-                c"SR-IOV not configured: set the module parameter enable_sriov first",
+                c"SR-IOV not configured: write Y to \
+                  /sys/module/vfio_pci_rust/parameters/enable_sriov first",
                 None,
                 c"",
             );

@@ -10,6 +10,7 @@
 use super::{
     attribute,
     bindings,
+    device::warn,
     driver::{
         DriverName,
         DriverVTable, //
@@ -172,6 +173,15 @@ impl<T: Driver> Registration<T> {
             }
             // SAFETY: `core` is initialised and not registered.
             if let Err(e) = to_result(unsafe { bindings::vfio_pci_core_register_device(core) }) {
+                // SAFETY: `dev` is part of `pdev`, which is valid.
+                if unsafe { (*dev).iommu_group }.is_null() {
+                    warn(
+                        // SAFETY: `pci::Device` transparently wraps a `struct pci_dev`.
+                        unsafe { &*pdev.cast() },
+                        c"not bound: it has no IOMMU group; switch the IOMMU on in the firmware, \
+                          and on an Intel machine boot with intel_iommu=on",
+                    );
+                }
                 // SAFETY: The device is not registered.
                 unsafe { Self::put(vdev) };
                 return Err(e);

@@ -4,10 +4,12 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 
 #include "../kselftest_harness.h"
@@ -75,7 +77,9 @@ TEST_F(lifecycle, vfs_go_with_the_driver)
 
 TEST_F(lifecycle, no_vfs_without_the_parameter)
 {
-	const char * const words[] = { self->pf, "enable_sriov", NULL };
+	const char * const words[] = {
+		self->pf, "/sys/module/vfio_pci_rust/parameters/enable_sriov", NULL
+	};
 	int log = open_log();
 
 	ASSERT_LE(0, log);
@@ -137,6 +141,87 @@ TEST_F(lifecycle, unbinding_asks_the_user_and_waits)
 	EXPECT_EQ(0, status);
 	EXPECT_FALSE(is_bound(self->pf, DRIVER));
 	close(event);
+}
+
+static int disable_vfs(const char *pf)
+{
+	return set_numvfs(pf, 0);
+}
+
+static int read_numvfs(const char *pf)
+{
+	char text[16];
+
+	return read_sysfs(text, sizeof(text), "/sys/bus/pci/devices/%s/sriov_numvfs", pf);
+}
+
+TEST_F(lifecycle, disabling_vfs_waits_and_the_pf_cannot_be_opened_meanwhile)
+{
+	struct action disable = { .act = disable_vfs, .bdf = self->pf };
+	struct action look = { .act = read_numvfs, .bdf = self->pf };
+	int ret = 0, tries = 0;
+	char vf[BDF_LEN];
+
+	ASSERT_EQ(0, set_numvfs(self->pf, 1));
+	ASSERT_EQ(0, vf_bdf(self->pf, 0, vf));
+	ASSERT_EQ(0, try_open(self->pf, any_path(), token_a));
+	ASSERT_EQ(0, open_device(&self->device, vf, any_path(), token_a));
+
+	ASSERT_EQ(0, start_action(&disable));
+	while (!ret && tries++ < 100) {
+		usleep(100000);
+		ret = try_open(self->pf, any_path(), token_a);
+	}
+	EXPECT_EQ(-EAGAIN, ret);
+	/* Who is asked to release the VF must not look how many there are. */
+	ASSERT_EQ(0, start_action(&look));
+	usleep(100000);
+	EXPECT_FALSE(has_ended(&look));
+
+	close_device(&self->device);
+	EXPECT_EQ(0, result_of(&disable));
+	EXPECT_LT(0, result_of(&look));
+	EXPECT_EQ(0, try_open(self->pf, any_path(), NULL));
+}
+
+/* Whether the target of one of this program's descriptors, or of its mappings, has such a name. */
+static bool proc_has(const char *what, const char *name)
+{
+	char command[256];
+
+	snprintf(command, sizeof(command), "ls -l /proc/%d/%s/ 2>/dev/null | grep -qF '%s' ||"
+		 " grep -qF '%s' /proc/%d/%s 2>/dev/null", getpid(), what, name, name, getpid(), what);
+	return !system(command);
+}
+
+/* As the user guide says how to find out who has a device. */
+TEST_F(lifecycle, users_are_found_in_proc)
+{
+	static const enum path paths[] = { PATH_GROUP, PATH_CDEV };
+	struct vfio_region_info region = { .argsz = sizeof(region) };
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(paths); i++) {
+		const char *name = paths[i] == PATH_GROUP ? "anon_inode:[vfio-device]" :
+							   "/dev/vfio/devices/vfio";
+		void *registers;
+
+		if (paths[i] != PATH_GROUP && any_path() == PATH_GROUP)
+			continue;
+		ASSERT_EQ(0, open_device(&self->device, self->pf, paths[i], NULL));
+		ASSERT_EQ(0, ioctl(self->device.fd, VFIO_DEVICE_GET_REGION_INFO, &region));
+		registers = mmap(NULL, region.size, PROT_READ, MAP_SHARED, self->device.fd,
+				 region.offset);
+		ASSERT_NE(MAP_FAILED, registers);
+		EXPECT_TRUE(proc_has("fd", name));
+
+		/* A mapping is enough to keep the device. */
+		close_device(&self->device);
+		EXPECT_FALSE(proc_has("fd", name));
+		EXPECT_TRUE(proc_has("maps", name));
+		ASSERT_EQ(0, munmap(registers, region.size));
+		EXPECT_FALSE(proc_has("maps", name));
+	}
 }
 
 TEST_F(lifecycle, module_stays_while_a_device_is_open)
