@@ -64,9 +64,10 @@ impl DriverName for Takeover {
 /// The name of the module of the driver in C, by which programs look for that, too.
 const TAKEOVER_MODULE: &CStr = c"vfio_pci";
 
-/// The module: one registered driver.
+/// The module: one registered driver. What is named first ends first.
 struct VfioPciRustModule {
     _link: Option<ModuleLink>,
+    _own_name: Option<Pin<KBox<Registration<VfioPciRust>>>>,
     _driver: Pin<KBox<Registration<VfioPciRust>>>,
 }
 
@@ -88,19 +89,23 @@ impl kernel::Module for VfioPciRustModule {
         } else {
             KBox::pin_init(Registration::new::<Own>(module_name, module), GFP_KERNEL)
         }?;
-        let link = if takeover {
-            ModuleLink::new(TAKEOVER_MODULE, module)
+        let mut link = None;
+        let mut own_name = None;
+        if takeover {
+            // For those who write it into `driver_override` all the same.
+            let registration = driver.also_named::<Own>(module_name, module);
+            own_name = Some(KBox::pin_init(registration, GFP_KERNEL)?);
+            link = ModuleLink::new(TAKEOVER_MODULE, module)
                 .inspect_err(|_| warn("no /sys/module/vfio_pci for programs that look for it", b""))
-                .unwrap_or(None)
-        } else {
-            None
-        };
+                .unwrap_or(None);
+        }
         take_ids(&driver);
         if params::disable_denylist() {
             warn("device denylist disabled.", b"");
         }
         Ok(Self {
             _link: link,
+            _own_name: own_name,
             _driver: driver,
         })
     }

@@ -91,8 +91,36 @@ impl<T: Driver> Registration<T> {
         module_name: &'static CStr,
         module: &'static ThisModule,
     ) -> impl PinInit<Self, Error> {
+        Self::with_ops(
+            N::NAME,
+            DriverVTable::<T>::named::<N>(),
+            module_name,
+            module,
+        )
+    }
+
+    /// Registers the driver once more, under another name. A device of either is one of the same
+    /// driver; new VFs get the first name.
+    ///
+    /// # Errors
+    ///
+    /// As above.
+    pub(crate) fn also_named<N: DriverName>(
+        &self,
+        module_name: &'static CStr,
+        module: &'static ThisModule,
+    ) -> impl PinInit<Self, Error> {
+        Self::with_ops(N::NAME, self.ops, module_name, module)
+    }
+
+    fn with_ops(
+        name: &'static CStr,
+        ops: &'static bindings::vfio_device_ops,
+        module_name: &'static CStr,
+        module: &'static ThisModule,
+    ) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            ops: DriverVTable::<T>::named::<N>(),
+            ops,
             _driver: PhantomData,
             // Last, since devices are bound from inside of the registration.
             driver <- Opaque::try_ffi_init(move |slot: *mut kernel::bindings::pci_driver| {
@@ -102,7 +130,7 @@ impl<T: Driver> Registration<T> {
                     slot.write_bytes(0, 1);
                     &mut *slot
                 };
-                driver.name = N::NAME.as_char_ptr();
+                driver.name = name.as_char_ptr();
                 driver.id_table = ID_TABLE.as_ptr();
                 driver.probe = Some(Self::probe);
                 driver.remove = Some(Self::remove);

@@ -227,6 +227,31 @@ TEST_F(takeover, stands_in_for_vfio_pci)
 	EXPECT_EQ(-ENODEV, set_token(self->device.fd, token_b));
 }
 
+/* Whoever knows the driver by its own name gets the same. */
+TEST_F(takeover, answers_to_its_own_name_too)
+{
+	char vf[BDF_LEN];
+
+	ASSERT_EQ(0, load(DRIVER, "takeover=1 enable_sriov=1"));
+	ASSERT_EQ(0, bind_driver(self->pf, DRIVER));
+	ASSERT_EQ(0, set_numvfs(self->pf, 2));
+	ASSERT_EQ(0, vf_bdf(self->pf, 0, vf));
+	EXPECT_TRUE(is_bound(vf, C_DRIVER));
+	ASSERT_EQ(0, open_device(&self->device, self->pf, any_path(), token_a));
+	EXPECT_EQ(-EACCES, try_open(vf, any_path(), token_b));
+	EXPECT_EQ(0, try_open(vf, any_path(), token_a));
+	/* A VF of the other name is no foreign one: it is known to be open before its reset. */
+	ASSERT_EQ(0, bind_driver(vf, DRIVER));
+	EXPECT_EQ(-EACCES, try_open(vf, any_path(), token_b));
+	EXPECT_EQ(0, try_open(vf, any_path(), token_a));
+	ASSERT_EQ(0, vf_bdf(self->pf, 1, vf));
+	ASSERT_EQ(0, set_token(self->device.fd, token_b));
+	EXPECT_EQ(0, try_open(vf, any_path(), token_b));
+	close_device(&self->device);
+	EXPECT_EQ(0, unload(DRIVER));
+	EXPECT_FALSE(is_bound(self->pf, DRIVER));
+}
+
 TEST_F(takeover, is_refused_while_vfio_pci_is_there)
 {
 	static const char * const words[] = { "vfio_pci_rust:", "modprobe -r vfio-pci", NULL };
