@@ -14,6 +14,7 @@
 
 use kernel::prelude::*;
 
+mod address;
 mod attribute;
 pub(crate) mod bindings;
 mod compat;
@@ -23,14 +24,17 @@ mod foreign;
 mod id;
 #[cfg(CONFIG_VFIO_PCI_RUST_KUNIT_TEST)]
 pub(crate) mod kunit;
+pub(crate) mod list;
 mod module_link;
 mod name;
+mod overrides;
 pub(crate) mod params;
 mod ratelimit;
 mod registration;
 mod result;
 mod uuid;
 
+pub(crate) use self::address::Address;
 pub(crate) use self::attribute::{
     Attribute,
     File,
@@ -58,6 +62,7 @@ pub(crate) use self::driver::{
 };
 pub(crate) use self::id::Id;
 pub(crate) use self::module_link::ModuleLink;
+pub(crate) use self::overrides::Overrides;
 pub(crate) use self::registration::Registration;
 pub(crate) use self::result::IoctlReturn;
 pub(crate) use self::uuid::Uuid;

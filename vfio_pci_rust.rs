@@ -8,7 +8,9 @@ mod vfio;
 mod vfio_feature;
 
 use crate::vfio::{
+    list,
     params,
+    Address,
     Closed,
     Closing,
     Device,
@@ -24,6 +26,7 @@ use crate::vfio::{
     ModuleLink,
     Opened,
     Options,
+    Overrides,
     Path,
     Registration,
     Uuid, //
@@ -66,6 +69,7 @@ const TAKEOVER_MODULE: &CStr = c"vfio_pci";
 
 /// The module: one registered driver. What is named first ends first.
 struct VfioPciRustModule {
+    _overrides: Option<Pin<KBox<Overrides>>>,
     _link: Option<ModuleLink>,
     _own_name: Option<Pin<KBox<Registration<VfioPciRust>>>>,
     _driver: Pin<KBox<Registration<VfioPciRust>>>,
@@ -99,11 +103,13 @@ impl kernel::Module for VfioPciRustModule {
                 .inspect_err(|_| warn("no /sys/module/vfio_pci for programs that look for it", b""))
                 .unwrap_or(None);
         }
-        take_ids(&driver);
         if params::disable_denylist() {
             warn("device denylist disabled.", b"");
         }
+        take_ids(&driver);
+        let overrides = take_devices(if takeover { Takeover::NAME } else { Own::NAME })?;
         Ok(Self {
+            _overrides: overrides,
             _link: link,
             _own_name: own_name,
             _driver: driver,
@@ -121,13 +127,39 @@ fn warn(text: &str, entry: &[u8]) {
 
 /// Makes the driver take the devices that the parameter `ids` names.
 fn take_ids(driver: &Registration<VfioPciRust>) {
-    for entry in Id::entries(params::ids()) {
-        match Id::parse(entry).map(|id| driver.add_id(&id)) {
-            Some(Ok(())) => pr_info!("add {}\n", BStr::from_bytes(entry)),
-            Some(Err(_)) => warn("failed to add dynamic id ", entry),
-            None => warn("invalid id string ", entry),
+    for entry in list::entries(params::ids()) {
+        let Some(id) = Id::parse(entry) else {
+            warn("invalid id string ", entry);
+            continue;
+        };
+        match driver.add_id(&id) {
+            Ok(()) => {
+                pr_info!("add {}\n", BStr::from_bytes(entry));
+                driver.tell_kept(&id);
+            }
+            Err(_) => warn("failed to add dynamic id ", entry),
         }
     }
+}
+
+/// Makes the driver of this name take the devices that the parameter `devices` names.
+fn take_devices(name: &'static CStr) -> Result<Option<Pin<KBox<Overrides>>>> {
+    if params::devices().is_empty() {
+        return Ok(None);
+    }
+    let addresses = list::entries(params::devices()).filter_map(|entry| {
+        let address = Address::parse(entry);
+        if address.is_none() {
+            warn(
+                "no address of a device, write one such as 0000:01:00.0: ",
+                entry,
+            );
+        }
+        address
+    });
+    let overrides = KBox::pin_init(Overrides::new(name, addresses)?, GFP_KERNEL)?;
+    overrides.give_present();
+    Ok(Some(overrides))
 }
 
 // `denylist` has these as numbers of its own, to depend on nothing.

@@ -27,4 +27,7 @@ bool vfio_pci_rust_mutex_trylock_nest_lock(struct mutex *lock, struct mutex *out
  */
 struct pci_dev *vfio_pci_rust_next_vf(struct pci_dev *pf, struct pci_dev *vf);
 
+/* 1 if the driver_override of @dev is @name, 0 if it is another, -1 if it has none. */
+int vfio_pci_rust_match_driver_override(struct device *dev, const char *name);
+
 #endif /* VFIO_PCI_RUST_BINDINGS_H */

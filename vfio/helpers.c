@@ -23,3 +23,10 @@ struct pci_dev *vfio_pci_rust_next_vf(struct pci_dev *pf, struct pci_dev *vf)
 	} while (vf && (!vf->is_virtfn || pci_physfn(vf) != pf));
 	return vf;
 }
+
+int vfio_pci_rust_match_driver_override(struct device *dev, const char *name)
+{
+	const struct device_driver driver = { .name = name };
+
+	return device_match_driver_override(dev, &driver);
+}

@@ -45,12 +45,6 @@ impl Id {
             class_mask,
         })
     }
-
-    /// The entries of a list, which commas separate. Empty ones do not count.
-    pub(crate) fn entries(list: &[u8]) -> impl Iterator<Item = &[u8]> {
-        list.split(|byte| *byte == b',')
-            .filter(|entry| !entry.is_empty())
-    }
 }
 
 /// The numbers of a text that are separated by colons; who reads them stops where one is missing.

@@ -8,10 +8,15 @@
 
 #include "params.h"
 
-char vfio_pci_rust_ids[VFIO_PCI_RUST_IDS_SIZE];
+char vfio_pci_rust_ids[VFIO_PCI_RUST_LIST_SIZE];
 module_param_string(ids, vfio_pci_rust_ids, sizeof(vfio_pci_rust_ids), 0);
 MODULE_PARM_DESC(ids,
 		 "Devices to take, as vendor:device[:subvendor[:subdevice[:class[:class_mask]]]] in hexadecimal, separated by commas");
+
+char vfio_pci_rust_devices[VFIO_PCI_RUST_LIST_SIZE];
+module_param_string(devices, vfio_pci_rust_devices, sizeof(vfio_pci_rust_devices), 0);
+MODULE_PARM_DESC(devices,
+		 "Devices to take that have no driver, now or when they come, as addresses such as 0000:01:00.0, separated by commas");
 
 bool vfio_pci_rust_takeover;
 module_param_named(takeover, vfio_pci_rust_takeover, bool, 0444);

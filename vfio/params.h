@@ -7,9 +7,10 @@
 
 #include <linux/types.h>
 
-#define VFIO_PCI_RUST_IDS_SIZE 1024
+#define VFIO_PCI_RUST_LIST_SIZE 1024
 
-extern char vfio_pci_rust_ids[VFIO_PCI_RUST_IDS_SIZE];
+extern char vfio_pci_rust_ids[VFIO_PCI_RUST_LIST_SIZE];
+extern char vfio_pci_rust_devices[VFIO_PCI_RUST_LIST_SIZE];
 extern bool vfio_pci_rust_takeover;
 extern bool vfio_pci_rust_enable_sriov;
 extern bool vfio_pci_rust_lenient_token;

@@ -37,11 +37,20 @@ bool_params! {
     disable_denylist = vfio_pci_rust_disable_denylist;
 }
 
-/// The devices to take, the parameter `ids`.
+/// The kinds of devices to take, the parameter `ids`.
 pub(crate) fn ids() -> &'static [u8] {
     // SAFETY: The variable exists as long as the module. It is written before the module starts and
     // never again, since the parameter is not in sysfs; and a `c_char` is a byte.
-    let text: &[u8; bindings::VFIO_PCI_RUST_IDS_SIZE as usize] =
-        unsafe { &*(&raw const bindings::vfio_pci_rust_ids).cast() };
-    text.split(|byte| *byte == 0).next().unwrap_or_default()
+    text(unsafe { &*(&raw const bindings::vfio_pci_rust_ids).cast() })
+}
+
+/// The addresses of devices to take, the parameter `devices`.
+pub(crate) fn devices() -> &'static [u8] {
+    // SAFETY: As above.
+    text(unsafe { &*(&raw const bindings::vfio_pci_rust_devices).cast() })
+}
+
+/// What is in front of the zero at the end.
+fn text(list: &'static [u8; bindings::VFIO_PCI_RUST_LIST_SIZE as usize]) -> &'static [u8] {
+    list.split(|byte| *byte == 0).next().unwrap_or_default()
 }

@@ -15,6 +15,7 @@ use super::{
         DriverName,
         DriverVTable, //
     },
+    overrides,
     result::{
         from_result,
         to_result, //
@@ -26,11 +27,13 @@ use super::{
 };
 use core::{
     marker::PhantomData,
-    mem, //
+    mem,
+    ptr, //
 };
 use kernel::{
     container_of,
     error::from_err_ptr,
+    pci,
     prelude::*,
     types::Opaque, //
 };
@@ -170,6 +173,37 @@ impl<T: Driver> Registration<T> {
                 0,
             )
         })
+    }
+
+    /// Tells in the log which devices with these IDs another driver has, and keeps.
+    pub(crate) fn tell_kept(&self, id: &Id) {
+        let ids = [
+            kernel::bindings::pci_device_id {
+                vendor: id.vendor,
+                device: id.device,
+                subvendor: id.subvendor,
+                subdevice: id.subdevice,
+                class: id.class,
+                class_mask: id.class_mask,
+                ..ID_TABLE[1]
+            },
+            ID_TABLE[1],
+        ];
+        // SAFETY: The driver is registered by the type invariant, and its name is a C string.
+        let name = unsafe { CStr::from_char_ptr((*self.driver.get()).name) };
+        let mut at = ptr::null_mut();
+        loop {
+            // SAFETY: `at` is null, or a device with a reference, which goes to the function.
+            at = unsafe { kernel::bindings::pci_get_device(Id::ANY, Id::ANY, at) };
+            // SAFETY: The function has returned a device with a reference, or null.
+            let Some(pdev) = (unsafe { at.cast::<pci::Device>().as_ref() }) else {
+                break;
+            };
+            // SAFETY: The device is valid, and the table ends with an entry of zeroes.
+            if !unsafe { kernel::bindings::pci_match_id(ids.as_ptr(), at) }.is_null() {
+                overrides::tell_if_kept(pdev, name);
+            }
+        }
     }
 
     /// # Safety

@@ -16,6 +16,8 @@ mod state;
 mod vfio;
 
 #[cfg(test)]
+mod address_tests;
+#[cfg(test)]
 mod contract;
 #[cfg(test)]
 mod foreign_tests;

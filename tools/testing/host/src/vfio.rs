@@ -2,8 +2,14 @@
 
 //! The part of the safe room that needs no kernel.
 
+#[path = "../../../../vfio/address.rs"]
+mod address;
+
 #[path = "../../../../vfio/id.rs"]
 mod id;
+
+#[path = "../../../../vfio/list.rs"]
+pub(crate) mod list;
 
 #[path = "../../../../vfio/name.rs"]
 mod name;
@@ -11,6 +17,7 @@ mod name;
 #[path = "../../../../vfio/uuid.rs"]
 mod uuid;
 
+pub(crate) use self::address::Address;
 pub(crate) use self::id::Id;
 pub(crate) use self::name::{Name, UUID_TEXT_LEN};
 pub(crate) use self::uuid::Uuid;

@@ -105,7 +105,7 @@ TEST_F(parameters, ids_names_the_devices_to_take)
 	ASSERT_LT(0, read_sysfs(device, sizeof(device),
 				"/sys/bus/pci/devices/%s/device", self->pf));
 	snprintf(ids, sizeof(ids),
-		 "ids=nonsense,,8086:,1234:5678:1:2:20000:ffff00,%s:%s", vendor, device);
+		 "'ids=nonsense,,8086:,1234:5678:1:2:20000:ffff00, %s:%s'", vendor, device);
 	if (is_c)
 		snprintf(line, sizeof(line),
 			 "add [%s:%s[ffffffff:ffffffff]] class 0x000000/00000000",
@@ -184,6 +184,175 @@ TEST_F(parameters, are_in_sysfs)
 	EXPECT_EQ(0644, mode_of(variant->driver, "disable_idle_d3"));
 	EXPECT_EQ(0644, mode_of(variant->driver, "enable_sriov"));
 	EXPECT_EQ(0444, mode_of(variant->driver, "disable_denylist"));
+}
+
+FIXTURE(devices) {
+	const char *pf, *other;
+	char vf[BDF_LEN];
+	int log;
+};
+
+FIXTURE_SETUP(devices)
+{
+	const char *problem = start(&self->pf);
+
+	if (!problem)
+		problem = setup_second_pf(self->pf, &self->other);
+	if (problem)
+		SKIP(return, "%s", problem);
+	restore_device(self->other);
+	self->log = open_log();
+	ASSERT_LE(0, self->log);
+}
+
+FIXTURE_TEARDOWN(devices)
+{
+	close(self->log);
+	end(self->pf);
+	restore_device(self->other);
+}
+
+/* Nobody's driver_override reads as "(null)". */
+static bool is_override(const char *bdf, const char *name)
+{
+	char text[32];
+
+	return read_sysfs(text, sizeof(text), "/sys/bus/pci/devices/%s/driver_override", bdf) > 0 &&
+	       !strcmp(text, name ? name : "(null)");
+}
+
+static int load_devices(const char *entries, const char *more)
+{
+	char parameters[256];
+
+	snprintf(parameters, sizeof(parameters), "'devices=%s' %s", entries, more);
+	return load(DRIVER, parameters);
+}
+
+static int plug_again(const char *bdf)
+{
+	int ret = write_sysfs("1", "/sys/bus/pci/devices/%s/remove", bdf);
+
+	return ret ? ret : write_sysfs("1", "/sys/bus/pci/rescan");
+}
+
+TEST_F(devices, are_taken_without_a_driver_alone)
+{
+	static const char * const bad[] = { "no address of a device", ": 8086:10c9", NULL };
+	static const char * const missing[] = { "no device 0000:fe:1f.7 yet", NULL };
+	const char * const kept[] = { self->other, "not given to " DRIVER, "has a driver", NULL };
+	char entries[128];
+
+	/* Without the domain, with blanks, and twice. */
+	snprintf(entries, sizeof(entries), "8086:10c9,, %s ,%s,fe:1f.7,%s", self->pf + 5,
+		 self->other, self->pf);
+	ASSERT_EQ(0, load_devices(entries, ""));
+	EXPECT_TRUE(is_bound(self->pf, DRIVER));
+	EXPECT_TRUE(is_override(self->pf, DRIVER));
+	EXPECT_EQ(0, try_open(self->pf, any_path(), NULL));
+	EXPECT_FALSE(is_bound(self->other, DRIVER));
+	EXPECT_TRUE(is_override(self->other, NULL));
+	EXPECT_TRUE(log_has(self->log, bad));
+	EXPECT_TRUE(log_has(self->log, kept));
+	EXPECT_TRUE(log_has(self->log, missing));
+
+	ASSERT_EQ(0, unload(DRIVER));
+	EXPECT_TRUE(is_override(self->pf, NULL));
+}
+
+TEST_F(devices, the_log_has_the_command_that_moves_them)
+{
+	ASSERT_EQ(0, load_devices(self->other, ""));
+	EXPECT_FALSE(is_bound(self->other, DRIVER));
+	ASSERT_EQ(0, run("dmesg | sed -n 's/.*%s: not given .* to move it: //p' | tail -n 1 | sh",
+			 self->other));
+	EXPECT_TRUE(is_bound(self->other, DRIVER));
+	/* That was not the driver. */
+	ASSERT_EQ(0, unload(DRIVER));
+	EXPECT_TRUE(is_override(self->other, DRIVER));
+}
+
+TEST_F(devices, are_taken_when_they_come)
+{
+	ASSERT_EQ(0, load_devices(self->other, ""));
+	EXPECT_FALSE(is_bound(self->other, DRIVER));
+	ASSERT_EQ(0, plug_again(self->other));
+	EXPECT_TRUE(is_bound(self->other, DRIVER));
+	EXPECT_TRUE(is_override(self->other, DRIVER));
+
+	ASSERT_EQ(0, unload(DRIVER));
+	EXPECT_TRUE(is_override(self->other, NULL));
+	/* Nobody does that any more. */
+	ASSERT_EQ(0, plug_again(self->other));
+	EXPECT_TRUE(is_override(self->other, NULL));
+}
+
+TEST_F(devices, what_others_override_stays)
+{
+	const char * const kept[] = { self->pf, "not given to " DRIVER, "driver_override", NULL };
+	const char *path = "/sys/bus/pci/devices/%s/driver_override";
+
+	ASSERT_EQ(0, write_sysfs("nobody", path, self->pf));
+	ASSERT_EQ(0, load_devices(self->pf, ""));
+	EXPECT_FALSE(is_bound(self->pf, DRIVER));
+	EXPECT_TRUE(log_has(self->log, kept));
+	ASSERT_EQ(0, unload(DRIVER));
+	EXPECT_TRUE(is_override(self->pf, "nobody"));
+
+	/* The same name, but from somebody else. */
+	ASSERT_EQ(0, write_sysfs(DRIVER, path, self->pf));
+	ASSERT_EQ(0, load_devices(self->pf, ""));
+	EXPECT_TRUE(is_bound(self->pf, DRIVER));
+	ASSERT_EQ(0, unload(DRIVER));
+	EXPECT_TRUE(is_override(self->pf, DRIVER));
+
+	/* Ours at first, and then somebody else's. */
+	ASSERT_EQ(0, write_sysfs("\n", path, self->pf));
+	ASSERT_EQ(0, load_devices(self->pf, ""));
+	EXPECT_TRUE(is_bound(self->pf, DRIVER));
+	ASSERT_EQ(0, write_sysfs("nobody", path, self->pf));
+	ASSERT_EQ(0, unload(DRIVER));
+	EXPECT_TRUE(is_override(self->pf, "nobody"));
+}
+
+/* The VF comes after the module, and its PF is the network's. */
+TEST_F(devices, can_be_vfs)
+{
+	ASSERT_EQ(0, set_numvfs(self->other, 2));
+	ASSERT_EQ(0, vf_bdf(self->other, 1, self->vf));
+	ASSERT_EQ(0, set_numvfs(self->other, 0));
+
+	ASSERT_EQ(0, load_devices(self->vf, ""));
+	ASSERT_EQ(0, set_numvfs(self->other, 2));
+	EXPECT_TRUE(is_bound(self->vf, DRIVER));
+	EXPECT_EQ(0, try_open(self->vf, any_path(), NULL));
+	ASSERT_EQ(0, vf_bdf(self->other, 0, self->vf));
+	EXPECT_FALSE(is_bound(self->vf, DRIVER));
+	ASSERT_EQ(0, set_numvfs(self->other, 0));
+}
+
+TEST_F(devices, go_to_the_name_that_is_taken_over)
+{
+	ASSERT_EQ(0, load_devices(self->pf, "takeover=1"));
+	EXPECT_TRUE(is_bound(self->pf, C_DRIVER));
+	EXPECT_TRUE(is_override(self->pf, C_DRIVER));
+	ASSERT_EQ(0, unload(DRIVER));
+	EXPECT_TRUE(is_override(self->pf, NULL));
+}
+
+TEST_F(devices, ids_tells_which_ones_are_kept)
+{
+	const char * const kept[] = { self->other, "not given to " DRIVER, "has a driver", NULL };
+	char vendor[16], device[16], ids[64];
+
+	ASSERT_LT(0, read_sysfs(vendor, sizeof(vendor),
+				"/sys/bus/pci/devices/%s/vendor", self->other));
+	ASSERT_LT(0, read_sysfs(device, sizeof(device),
+				"/sys/bus/pci/devices/%s/device", self->other));
+	snprintf(ids, sizeof(ids), "ids=1234:5678,%s:%s", vendor, device);
+	ASSERT_EQ(0, load(DRIVER, ids));
+	EXPECT_FALSE(is_bound(self->other, DRIVER));
+	EXPECT_TRUE(log_has(self->log, kept));
 }
 
 FIXTURE(takeover) {

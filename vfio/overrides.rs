@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! PCI devices that are given to a driver by their addresses.
+//!
+//! C source: [`drivers/base/dd.c`](srctree/drivers/base/dd.c), `__device_set_driver_override()`.
+
+use super::{
+    bindings,
+    result::to_result,
+    Address, //
+};
+use core::{
+    marker::PhantomData,
+    ptr::{
+        self,
+        NonNull, //
+    }, //
+};
+use kernel::{
+    bindings::{
+        device,
+        mutex_lock,
+        mutex_unlock,
+        notifier_block,
+        pci_bus_type,
+        pci_dev, //
+    },
+    container_of,
+    pci,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        }, //
+    },
+    types::Opaque, //
+};
+
+/// PCI devices whose `driver_override` is a driver's name: those of some addresses that have no
+/// driver, now or when they come. As long as this lives; then the overrides that it made are taken
+/// back.
+///
+/// # Invariants
+///
+/// `notifier` is registered with the PCI bus, and its function is that of this type.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Overrides {
+    name: &'static CStr,
+    wanted: KVec<Wanted>,
+    #[pin]
+    notifier: Opaque<notifier_block>,
+}
+
+/// A device that is wanted, whether it is there or not.
+struct Wanted {
+    address: Address,
+    /// Whether the override of the one that is there was made here.
+    made: Atomic<bool>,
+}
+
+// SAFETY: A notifier may be unregistered by another thread than the one that registered it.
+unsafe impl Send for Overrides {}
+// SAFETY: What a shared reference can do takes the locks that it needs.
+unsafe impl Sync for Overrides {}
+
+impl Overrides {
+    /// Begins to give devices that come to the driver of this name. For those that are there, call
+    /// [`Overrides::give_present`] afterwards.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new(
+        name: &'static CStr,
+        addresses: impl Iterator<Item = Address>,
+    ) -> Result<impl PinInit<Self, Error>> {
+        let mut wanted = KVec::new();
+        for address in addresses {
+            if !wanted.iter().any(|other: &Wanted| other.address == address) {
+                let made = Atomic::new(false);
+                wanted.push(Wanted { address, made }, GFP_KERNEL)?;
+            }
+        }
+        Ok(try_pin_init!(Self {
+            name,
+            wanted,
+            // Last, since it may be called at once.
+            notifier <- Opaque::try_ffi_init(|slot: *mut notifier_block| {
+                // SAFETY: `slot` is valid for writes.
+                unsafe {
+                    slot.write(notifier_block {
+                        notifier_call: Some(Self::event),
+                        next: ptr::null_mut(),
+                        // After those of VFIO's PFs, which want their VFs for themselves.
+                        priority: -1,
+                    })
+                };
+                // SAFETY: The notifier is pinned, and unregistered before its memory goes away.
+                // INVARIANT: On success it is registered.
+                to_result(unsafe {
+                    kernel::bindings::bus_register_notifier(&raw const pci_bus_type, slot)
+                })
+            }),
+        }? Error))
+    }
+
+    /// Gives the devices that are there to the driver, which should be registered.
+    pub(crate) fn give_present(&self) {
+        for wanted in &self.wanted {
+            let at = wanted.address;
+            let Some(pdev) = find(at) else {
+                pr_info!(
+                    "no device {:04x}:{:02x}:{:02x}.{:x} yet; taken when it comes\n",
+                    at.domain,
+                    at.bus,
+                    at.device(),
+                    at.function(),
+                );
+                continue;
+            };
+            let lock = DeviceLock::new(&pdev);
+            let given = match lock.driver() {
+                // Whoever is about to bind another driver waits for the lock, and looks again.
+                None => self.give(&pdev, wanted),
+                Some(driver) => {
+                    if driver != self.name {
+                        tell_kept(&pdev, self.name, c"it has a driver");
+                    }
+                    false
+                }
+            };
+            drop(lock);
+            if given {
+                // SAFETY: The device is valid.
+                let _ = unsafe { kernel::bindings::device_attach(as_dev(&pdev)) };
+                // If the driver has not taken it, the driver core's log says so.
+            }
+        }
+    }
+
+    /// Makes the override, if the device has none, and returns whether it is the driver's.
+    fn give(&self, pdev: &pci::Device, wanted: &Wanted) -> bool {
+        let why = match match_override(pdev, self.name) {
+            Some(true) => return true,
+            Some(false) => c"its driver_override is another driver",
+            None if set_override(pdev, self.name).is_err() => c"there is no memory",
+            None => {
+                wanted.made.store(true, Relaxed);
+                return true;
+            }
+        };
+        tell_kept(pdev, self.name, why);
+        false
+    }
+
+    /// # Safety
+    ///
+    /// Called by the PCI bus for the notifier of an `Overrides`, with the `struct device` of a PCI
+    /// device that is valid during the call.
+    unsafe extern "C" fn event(
+        notifier: *mut notifier_block,
+        action: c_ulong,
+        dev: *mut c_void,
+    ) -> c_int {
+        // SAFETY: The notifier is part of an `Overrides`, of which all is initialised.
+        let this = unsafe { &*container_of!(Opaque::cast_from(notifier), Self, notifier) };
+        // SAFETY: On the PCI bus it is part of a `struct pci_dev`, which `pci::Device` wraps.
+        let pdev = unsafe { &*container_of!(dev.cast::<device>(), pci_dev, dev).cast() };
+
+        if let Ok(action) = u32::try_from(action) {
+            match action {
+                // No driver can have it yet, so the lock is not needed.
+                kernel::bindings::bus_notifier_event_BUS_NOTIFY_ADD_DEVICE => {
+                    if let Some(wanted) = this.wanted(pdev) {
+                        this.give(pdev, wanted);
+                    }
+                }
+                // The next one with that address has an override of its own.
+                kernel::bindings::bus_notifier_event_BUS_NOTIFY_REMOVED_DEVICE => {
+                    if let Some(wanted) = this.wanted(pdev) {
+                        wanted.made.store(false, Relaxed);
+                    }
+                }
+                _ => (),
+            }
+        }
+        kernel::bindings::NOTIFY_DONE as c_int
+    }
+
+    fn wanted(&self, pdev: &pci::Device) -> Option<&Wanted> {
+        // SAFETY: The device is valid, and its name a C string which it keeps.
+        let name = unsafe { CStr::from_char_ptr(kernel::bindings::dev_name(as_dev(pdev))) };
+        let address = Address::parse(name.to_bytes())?;
+        self.wanted.iter().find(|wanted| wanted.address == address)
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Overrides {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: The notifier is registered by the type invariant. Afterwards it is not called.
+        unsafe {
+            kernel::bindings::bus_unregister_notifier(&raw const pci_bus_type, self.notifier.get())
+        };
+        for wanted in &self.wanted {
+            if !wanted.made.load(Relaxed) {
+                continue;
+            }
+            if let Some(pdev) = find(wanted.address) {
+                if match_override(&pdev, self.name) == Some(true) {
+                    // Without a name it cannot fail.
+                    let _ = set_override(&pdev, c"");
+                }
+            }
+        }
+    }
+}
+
+/// The lock of a device, under which drivers are bound and unbound.
+struct DeviceLock<'a>(*mut device, PhantomData<&'a pci::Device>);
+
+impl<'a> DeviceLock<'a> {
+    fn new(pdev: &'a pci::Device) -> Self {
+        let dev = as_dev(pdev);
+        // SAFETY: The device is valid.
+        unsafe { mutex_lock(&raw mut (*dev).mutex) };
+        Self(dev, PhantomData)
+    }
+
+    /// The name of the driver that has the device.
+    fn driver(&self) -> Option<&CStr> {
+        // SAFETY: The device is valid. Under its lock the driver stays the same, and there.
+        let driver = unsafe { (*self.0).driver.as_ref() }?;
+        // SAFETY: The name of a driver is a C string, which it keeps.
+        Some(unsafe { CStr::from_char_ptr(driver.name) })
+    }
+}
+
+impl Drop for DeviceLock<'_> {
+    fn drop(&mut self) {
+        // SAFETY: `new()` has taken the lock.
+        unsafe { mutex_unlock(&raw mut (*self.0).mutex) };
+    }
+}
+
+fn as_dev(pdev: &pci::Device) -> *mut device {
+    let pdev = ptr::from_ref(pdev).cast_mut().cast::<pci_dev>();
+    // SAFETY: `pci::Device` transparently wraps a valid `struct pci_dev`.
+    unsafe { &raw mut (*pdev).dev }
+}
+
+/// The device that is at this address.
+fn find(at: Address) -> Option<ARef<pci::Device>> {
+    // SAFETY: The function can be called with any numbers.
+    let pdev = unsafe {
+        kernel::bindings::pci_get_domain_bus_and_slot(at.domain, at.bus.into(), at.devfn.into())
+    };
+    // SAFETY: The function has taken a reference, and `pci::Device` transparently wraps a `struct
+    // pci_dev`.
+    NonNull::new(pdev).map(|pdev| unsafe { ARef::from_raw(pdev.cast()) })
+}
+
+/// Whether the device's override is this one; nothing if it has none.
+fn match_override(pdev: &pci::Device, name: &CStr) -> Option<bool> {
+    // SAFETY: The device is valid, and the name a C string.
+    let matches =
+        unsafe { bindings::vfio_pci_rust_match_driver_override(as_dev(pdev), name.as_char_ptr()) };
+    (matches >= 0).then_some(matches > 0)
+}
+
+/// Makes this the device's override; one without a letter, none.
+fn set_override(pdev: &pci::Device, name: &CStr) -> Result {
+    // SAFETY: The device is valid, and the name a C string of that length.
+    to_result(unsafe {
+        kernel::bindings::__device_set_driver_override(
+            as_dev(pdev),
+            name.as_char_ptr(),
+            name.to_bytes().len(),
+        )
+    })
+}
+
+/// Tells that a device was not given to the driver, and with which command it can be moved.
+#[cold]
+#[cfg_attr(not(CONFIG_PRINTK), allow(unused_variables))]
+fn tell_kept(pdev: &pci::Device, name: &CStr, why: &CStr) {
+    let dev = as_dev(pdev);
+    let name = name.as_char_ptr();
+    #[cfg(CONFIG_PRINTK)]
+    // SAFETY: The device is valid, and there is a C string for each for which the format asks.
+    unsafe {
+        let address = kernel::bindings::dev_name(dev);
+        kernel::bindings::_dev_warn(
+            dev,
+            c"not given to %s, since %s; to move it: cd /sys/bus/pci/devices/%s; echo %s \
+              >driver_override; echo %s >driver/unbind; echo %s >/sys/bus/pci/drivers_probe\n"
+                .as_char_ptr(),
+            name,
+            why.as_char_ptr(),
+            address,
+            name,
+            address,
+            address,
+        )
+    };
+}
+
+/// Tells of the device, if another driver than this has it.
+pub(super) fn tell_if_kept(pdev: &pci::Device, name: &CStr) {
+    let lock = DeviceLock::new(pdev);
+    if lock.driver().is_some_and(|driver| driver != name) {
+        tell_kept(pdev, name, c"it has a driver");
+    }
+}
