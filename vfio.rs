@@ -17,6 +17,7 @@ use kernel::prelude::*;
 mod address;
 mod attribute;
 pub(crate) mod bindings;
+mod chain;
 mod compat;
 mod device;
 mod driver;

@@ -12,6 +12,7 @@
 
 use super::{
     bindings,
+    chain::Chain,
     Device,
     Driver, //
 };
@@ -47,7 +48,7 @@ use kernel::{
 ///
 /// The locks of all that are in the list are held, and with them `outer`, which allows that.
 pub(crate) struct ForeignVfs<'a> {
-    _held: List,
+    _held: Chain<HeldVf>,
     // Dropped after the VFs.
     _outer: Outer<'a>,
 }
@@ -65,7 +66,7 @@ impl<T: Driver> Device<T> {
     /// - `ENOMEM`.
     pub(crate) fn hold_foreign_vfs(&self) -> Result<ForeignVfs<'_>> {
         let outer = self.foreign_lock().lock();
-        let mut held = List(None);
+        let mut held = Chain::new();
         let mut all = Vfs {
             pf: self.pdev_raw(),
             at: None,
@@ -77,12 +78,12 @@ impl<T: Driver> Device<T> {
                 Found::Nothing => held.push(HeldVf::new(vf, None))?,
             }
         }
-        held.for_each(|vf| vf.lock_set(&outer))?;
+        held.for_each_mut(|vf| vf.lock_set(&outer))?;
         // The device locks come last: an opener tries that of his device with the lock of the set
         // held, and would fail if it were taken.
-        held.for_each(|vf| vf.lock_device(&outer))?;
+        held.for_each_mut(|vf| vf.lock_device(&outer))?;
         // None has been bound since it was looked at.
-        held.for_each(|vf| match (&vf.vdev, Registered::of(self, &vf.vf)) {
+        held.for_each_mut(|vf| match (&vf.vdev, Registered::of(self, &vf.vf)) {
             (None, Found::Own | Found::Foreign(_)) => Err(EAGAIN),
             _ => Ok(()),
         })?;
@@ -102,10 +103,10 @@ impl<T: Driver> Device<T> {
             pf: self.pdev_raw(),
             at: None,
         };
-        let mut open = 0;
+        let mut open = 0_u64;
         while let Some(vf) = all.next() {
             if let Found::Foreign(found) = Registered::of(self, &vf) {
-                open += u64::from(found.is_open());
+                open = u64::saturating_add(open, found.is_open().into());
             }
         }
         open
@@ -302,7 +303,6 @@ impl Drop for Locked {
 
 /// A VF that is not bound to the driver of its PF, with its locks, if they have been taken.
 struct HeldVf {
-    next: Option<KBox<HeldVf>>,
     // In the order in which they are dropped.
     device_lock: Option<Locked>,
     set_lock: Option<Locked>,
@@ -313,7 +313,6 @@ struct HeldVf {
 impl HeldVf {
     fn new(vf: Vf, vdev: Option<Registered>) -> Self {
         Self {
-            next: None,
             device_lock: None,
             set_lock: None,
             vdev,
@@ -341,34 +340,5 @@ impl HeldVf {
         // SAFETY: The lock is part of `vf`, which is dropped after it.
         self.device_lock = Some(unsafe { Locked::try_new(&raw mut (*dev).mutex, outer) }?);
         Ok(())
-    }
-}
-
-struct List(Option<KBox<HeldVf>>);
-
-impl List {
-    fn push(&mut self, vf: HeldVf) -> Result {
-        let mut vf = KBox::new(vf, GFP_KERNEL)?;
-        vf.next = self.0.take();
-        self.0 = Some(vf);
-        Ok(())
-    }
-
-    fn for_each(&mut self, mut f: impl FnMut(&mut HeldVf) -> Result) -> Result {
-        let mut next = &mut self.0;
-        while let Some(vf) = next {
-            f(vf)?;
-            next = &mut vf.next;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for List {
-    fn drop(&mut self) {
-        // One after the other, and not one inside of the other.
-        while let Some(mut vf) = self.0.take() {
-            self.0 = vf.next.take();
-        }
     }
 }

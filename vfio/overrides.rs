@@ -6,6 +6,7 @@
 
 use super::{
     bindings,
+    chain::Chain,
     result::to_result,
     Address, //
 };
@@ -14,7 +15,8 @@ use core::{
     ptr::{
         self,
         NonNull, //
-    }, //
+    },
+    slice, //
 };
 use kernel::{
     bindings::{
@@ -48,7 +50,7 @@ use kernel::{
 #[pin_data(PinnedDrop)]
 pub(crate) struct Overrides {
     name: &'static CStr,
-    wanted: KVec<Wanted>,
+    wanted: Chain<Wanted>,
     #[pin]
     notifier: Opaque<notifier_block>,
 }
@@ -76,11 +78,11 @@ impl Overrides {
         name: &'static CStr,
         addresses: impl Iterator<Item = Address>,
     ) -> Result<impl PinInit<Self, Error>> {
-        let mut wanted = KVec::new();
+        let mut wanted = Chain::new();
         for address in addresses {
             if !wanted.iter().any(|other: &Wanted| other.address == address) {
                 let made = Atomic::new(false);
-                wanted.push(Wanted { address, made }, GFP_KERNEL)?;
+                wanted.push(Wanted { address, made })?;
             }
         }
         Ok(try_pin_init!(Self {
@@ -108,7 +110,7 @@ impl Overrides {
 
     /// Gives the devices that are there to the driver, which should be registered.
     pub(crate) fn give_present(&self) {
-        for wanted in &self.wanted {
+        for wanted in self.wanted.iter() {
             let at = wanted.address;
             let Some(pdev) = find(at) else {
                 pr_info!(
@@ -121,11 +123,11 @@ impl Overrides {
                 continue;
             };
             let lock = DeviceLock::new(&pdev);
-            let given = match lock.driver() {
+            let given = match lock.has_driver(self.name) {
                 // Whoever is about to bind another driver waits for the lock, and looks again.
                 None => self.give(&pdev, wanted),
-                Some(driver) => {
-                    if driver != self.name {
+                Some(is_it) => {
+                    if !is_it {
                         tell_kept(&pdev, self.name, c"it has a driver");
                     }
                     false
@@ -191,8 +193,11 @@ impl Overrides {
 
     fn wanted(&self, pdev: &pci::Device) -> Option<&Wanted> {
         // SAFETY: The device is valid, and its name a C string which it keeps.
-        let name = unsafe { CStr::from_char_ptr(kernel::bindings::dev_name(as_dev(pdev))) };
-        let address = Address::parse(name.to_bytes())?;
+        let name = unsafe {
+            let name = kernel::bindings::dev_name(as_dev(pdev));
+            slice::from_raw_parts(name.cast(), kernel::bindings::strlen(name))
+        };
+        let address = Address::parse(name)?;
         self.wanted.iter().find(|wanted| wanted.address == address)
     }
 }
@@ -204,7 +209,7 @@ impl PinnedDrop for Overrides {
         unsafe {
             kernel::bindings::bus_unregister_notifier(&raw const pci_bus_type, self.notifier.get())
         };
-        for wanted in &self.wanted {
+        for wanted in self.wanted.iter() {
             if !wanted.made.load(Relaxed) {
                 continue;
             }
@@ -229,12 +234,12 @@ impl<'a> DeviceLock<'a> {
         Self(dev, PhantomData)
     }
 
-    /// The name of the driver that has the device.
-    fn driver(&self) -> Option<&CStr> {
+    /// Whether the driver of this name has the device; nothing if none has it.
+    fn has_driver(&self, name: &CStr) -> Option<bool> {
         // SAFETY: The device is valid. Under its lock the driver stays the same, and there.
         let driver = unsafe { (*self.0).driver.as_ref() }?;
-        // SAFETY: The name of a driver is a C string, which it keeps.
-        Some(unsafe { CStr::from_char_ptr(driver.name) })
+        // SAFETY: Both are C strings; that of a driver is there as long as the driver.
+        Some(unsafe { kernel::bindings::strcmp(driver.name, name.as_char_ptr()) } == 0)
     }
 }
 
@@ -274,10 +279,11 @@ fn match_override(pdev: &pci::Device, name: &CStr) -> Option<bool> {
 fn set_override(pdev: &pci::Device, name: &CStr) -> Result {
     // SAFETY: The device is valid, and the name a C string of that length.
     to_result(unsafe {
+        let text = name.as_char_ptr();
         kernel::bindings::__device_set_driver_override(
             as_dev(pdev),
-            name.as_char_ptr(),
-            name.to_bytes().len(),
+            text,
+            kernel::bindings::strlen(text),
         )
     })
 }
@@ -310,7 +316,7 @@ fn tell_kept(pdev: &pci::Device, name: &CStr, why: &CStr) {
 /// Tells of the device, if another driver than this has it.
 pub(super) fn tell_if_kept(pdev: &pci::Device, name: &CStr) {
     let lock = DeviceLock::new(pdev);
-    if lock.driver().is_some_and(|driver| driver != name) {
+    if lock.has_driver(name) == Some(false) {
         tell_kept(pdev, name, c"it has a driver");
     }
 }

@@ -74,6 +74,7 @@ static ID_TABLE: [kernel::bindings::pci_device_id; 2] = {
 pub(crate) struct Registration<T: Driver> {
     #[pin]
     driver: Opaque<kernel::bindings::pci_driver>,
+    name: &'static CStr,
     ops: &'static bindings::vfio_device_ops,
     _driver: PhantomData<T>,
 }
@@ -123,6 +124,7 @@ impl<T: Driver> Registration<T> {
         module: &'static ThisModule,
     ) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
+            name,
             ops,
             _driver: PhantomData,
             // Last, since devices are bound from inside of the registration.
@@ -189,8 +191,6 @@ impl<T: Driver> Registration<T> {
             },
             ID_TABLE[1],
         ];
-        // SAFETY: The driver is registered by the type invariant, and its name is a C string.
-        let name = unsafe { CStr::from_char_ptr((*self.driver.get()).name) };
         let mut at = ptr::null_mut();
         loop {
             // SAFETY: `at` is null, or a device with a reference, which goes to the function.
@@ -201,7 +201,7 @@ impl<T: Driver> Registration<T> {
             };
             // SAFETY: The device is valid, and the table ends with an entry of zeroes.
             if !unsafe { kernel::bindings::pci_match_id(ids.as_ptr(), at) }.is_null() {
-                overrides::tell_if_kept(pdev, name);
+                overrides::tell_if_kept(pdev, self.name);
             }
         }
     }

@@ -187,11 +187,19 @@ TEST_F(lifecycle, disabling_vfs_waits_and_the_pf_cannot_be_opened_meanwhile)
 /* Whether the target of one of this program's descriptors, or of its mappings, has such a name. */
 static bool proc_has(const char *what, const char *name)
 {
+	static const char * const formats[] = {
+		"ls -l /proc/%d/%s/ 2>/dev/null | grep -qF '%s'",
+		"grep -qF '%3$s' /proc/%1$d/%2$s 2>/dev/null",
+	};
 	char command[256];
+	size_t i;
 
-	snprintf(command, sizeof(command), "ls -l /proc/%d/%s/ 2>/dev/null | grep -qF '%s' ||"
-		 " grep -qF '%s' /proc/%d/%s 2>/dev/null", getpid(), what, name, name, getpid(), what);
-	return !system(command);
+	for (i = 0; i < ARRAY_SIZE(formats); i++) {
+		snprintf(command, sizeof(command), formats[i], getpid(), what, name);
+		if (!system(command))
+			return true;
+	}
+	return false;
 }
 
 /* As the user guide says how to find out who has a device. */

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Values on the heap, each with a pointer to the one before.
+
+use kernel::prelude::*;
+
+/// Values that are added one at a time. It takes no number of them to be right, as a vector does
+/// when it grows, and drops them one after the other and not one inside of the other.
+pub(super) struct Chain<T>(Option<KBox<Link<T>>>);
+
+struct Link<T> {
+    value: T,
+    before: Chain<T>,
+}
+
+impl<T> Chain<T> {
+    /// One without a value.
+    pub(super) const fn new() -> Self {
+        Self(None)
+    }
+
+    /// Adds a value.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`; the value is dropped.
+    pub(super) fn push(&mut self, value: T) -> Result {
+        let mut link = KBox::new(
+            Link {
+                value,
+                before: Self::new(),
+            },
+            GFP_KERNEL,
+        )?;
+        link.before.0 = self.0.take();
+        self.0 = Some(link);
+        Ok(())
+    }
+
+    /// The values, the last one first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        let mut rest = self;
+        core::iter::from_fn(move || {
+            let link = rest.0.as_ref()?;
+            rest = &link.before;
+            Some(&link.value)
+        })
+    }
+
+    /// Calls `f` with each value, the last one first, until one is an error.
+    ///
+    /// # Errors
+    ///
+    /// Those of `f`.
+    pub(super) fn for_each_mut(&mut self, mut f: impl FnMut(&mut T) -> Result) -> Result {
+        let mut rest = &mut self.0;
+        while let Some(link) = rest {
+            f(&mut link.value)?;
+            rest = &mut link.before.0;
+        }
+        Ok(())
+    }
+}
+
+impl<T> Drop for Chain<T> {
+    fn drop(&mut self) {
+        while let Some(mut link) = self.0.take() {
+            self.0 = link.before.0.take();
+        }
+    }
+}
