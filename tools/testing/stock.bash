@@ -91,19 +91,23 @@ arm64() {
 
 # ---- the packages --------------------------------------------------------------------------------------
 
-# A Debian of its own, as people have it, with the kernel that the lab has.
+# make_machine [PACKAGE]...: a Debian of its own, as people have it, with the kernel of that release.
 make_machine() {
 	bash -c '. tools/lab/common.bash; . tools/lab/up.bash; make_debian "$0"' "$machine" &&
 		cp -L /etc/resolv.conf /etc/hosts "$machine/etc/" &&
-		on_machine sh -c "apt-get update && apt-get install -y --no-install-recommends \
-			linux-headers-$release linux-binary-$release linux-modules-$release linux-headers-amd64"
+		on_machine apt-get update && install_kernel "$release" "$@"
 }
 
 on_machine() {
-	unshare --mount --pid --fork --kill-child --mount-proc tools/lab/enter "$machine" --ro "$out/deb" -- "$@"
+	unshare --mount --pid --fork --kill-child --mount-proc tools/lab/enter "$machine" --ro "$packages" -- "$@"
 }
 
-install_package() { on_machine sh -c "apt-get install -y --no-install-recommends $out/deb/$1_*.deb"; }
+apt_install() { on_machine apt-get install -y --no-install-recommends "$@"; }
+
+# install_kernel RELEASE [PACKAGE]...
+install_kernel() { apt_install linux-headers-"$1" linux-binary-"$1" linux-modules-"$1" "${@:2}"; }
+
+install_package() { apt_install "$packages/$1"_*.deb; }
 
 # The module that DKMS has built, in the kernel that it was built for.
 # shellcheck disable=SC2016 # the guest's shell expands it
@@ -117,21 +121,26 @@ use_package() {
 
 # What the packages have brought is gone: files, modules, what depmod knows of them.
 purge_package() {
-	local left
 	on_machine apt-get purge -y "$1" || return
+	nothing_left "$release" && ! grep vfio-pci-rust "$machine/var/lib/dpkg/status"
+}
+
+# nothing_left RELEASE: not a file, and nothing that depmod knows.
+nothing_left() {
+	local left
 	# But for the folder in which the packages were seen, whose name may be like theirs.
 	left=$(on_machine find / -xdev -path "${out%/*}" -prune -o \
 		\( -name '*vfio-pci-rust*' -o -name '*vfio_pci_rust*' \) -print) || return
 	[ -z "$left" ] || { echo "left behind: $left"; return 1; }
-	! grep -r vfio-pci-rust "$machine/lib/modules/$release"/modules.* "$machine/var/lib/dpkg/status"
+	! grep -r vfio-pci-rust "$machine/lib/modules/$1"/modules.*
 }
 
 package() {
-	local machine=$out/machine release
+	local machine=$out/machine packages=$out/deb release
 	"$lab" up --kernel "stock-$newest" || return
 	release=$(release_of "stock-$newest")
-	check 'package: make deb, and lintian finds nothing' packaging/build-deb "$out/deb" "$release"
-	check 'package: a clean Debian with the kernel' make_machine
+	check 'package: make deb, and lintian finds nothing' packaging/build-deb "$packages" "$release"
+	check 'package: a clean Debian with the kernel' make_machine linux-headers-amd64
 	check 'package: apt installs it, DKMS builds for the kernel' \
 		says 0 "Installing /lib/modules/$release/updates/dkms/vfio-pci-rust.ko" install_package vfio-pci-rust-dkms
 	check 'package: a kernel that is too old is skipped' \
@@ -143,4 +152,81 @@ package() {
 	check 'package: the module of that is found' \
 		says 0 "updates/vfio-pci-rust.ko" on_machine modinfo -k "$release" -n vfio_pci_rust
 	check 'package: nothing is left of that, either' purge_package "vfio-pci-rust-modules-$release"
+}
+
+# ---- what happens to the package later --------------------------------------------------------------------
+
+# The same sources with a later version.
+build_next() {
+	local copy=$out/next name=packaging/debian/changelog
+	mkdir "$copy" && cp -r tools packaging Documentation README.md Makefile "$copy" && copy_kernel_files "$copy" &&
+		sed -i '1s/(.*)/(9.9)/' "$copy/$name" && ! cmp "$copy/$name" "$name" &&
+		"$copy/packaging/build-deb" "$packages/next"
+}
+
+# built_for RELEASE: what DKMS has built for it, as "package/version".
+built_for() { on_machine dkms status -k "$1" | sed -n 's/,.*: installed.*//p'; }
+
+# is_built VERSION RELEASE...: for all of these, in this version and no other, and modprobe finds it.
+is_built() {
+	local version=$1 kernel
+	for kernel in "${@:2}"; do
+		[ "$(built_for "$kernel")" = "vfio-pci-rust/$version" ] || { on_machine dkms status; return 1; }
+		says 0 updates/dkms/vfio-pci-rust.ko on_machine modinfo -k "$kernel" -n vfio_pci_rust || return
+	done
+}
+
+# The headers of the newer kernel are there before its source.
+kernel_is_upgraded() {
+	says 0 "linux-source-$newest is missing" install_kernel "$new" &&
+		[ -z "$(built_for "$new")" ] &&
+		apt_install "linux-source-$newest" &&
+		is_built "$version" "$release" "$new"
+}
+
+kernel_is_removed() {
+	on_machine apt-get purge -y "linux-headers-$release" "linux-binary-$release" "linux-modules-$release" &&
+		[ -z "$(built_for "$release")" ] &&
+		[ ! -e "$machine/lib/modules/$release/updates" ]
+}
+
+package_is_upgraded() {
+	apt_install "$packages"/next/vfio-pci-rust-dkms_*.deb &&
+		is_built 9.9 "$new" &&
+		[ "$(on_machine sh -c 'cd /usr/src && ls -d vfio-pci-rust-*')" = vfio-pci-rust-9.9 ]
+}
+
+# In a machine that runs that kernel, as far as a program can tell.
+install_by_make() {
+	printf '#!/bin/sh\n[ "$*" = -r ] || exec /usr/bin/uname "$@"\necho %s\n' "$new" >"$machine/usr/local/bin/uname" &&
+		chmod +x "$machine/usr/local/bin/uname" &&
+		cp -r "$out/next" "$machine/root/project" &&
+		cp packaging/debian/changelog "$machine/root/project/packaging/debian/" &&
+		on_machine make -C /root/project dkms &&
+		is_built "$version" "$new"
+}
+
+removed_by_dkms() {
+	on_machine dkms remove "vfio-pci-rust/$version" --all &&
+		rm -r "$machine/root/project" "$machine/usr/src/vfio-pci-rust-$version" &&
+		nothing_left "$new"
+}
+
+upgrades() {
+	local machine=$out/machine packages=$out/deb release new version
+	"$lab" up --kernel "stock-$newest" && "$lab" up --kernel "stock-$oldest" || return
+	release=$(release_of "stock-$oldest")
+	new=$(release_of "stock-$newest")
+	version=$(sed -n '1s/.*(\(.*\)).*/\1/p' packaging/debian/changelog)
+	check 'upgrades: packages of two versions' eval 'packaging/build-deb "$packages" && build_next'
+	check "upgrades: a clean Debian with Linux $oldest" make_machine "linux-source-$oldest"
+	check 'upgrades: apt installs it' install_package vfio-pci-rust-dkms
+	check 'upgrades: DKMS has built it' is_built "$version" "$release"
+	check "upgrades: Linux $newest comes, and then its source" kernel_is_upgraded
+	check "upgrades: Linux $oldest goes, and its module with it" kernel_is_removed
+	release=$new
+	check 'upgrades: a new version takes the place of the old one' package_is_upgraded
+	check 'upgrades: nothing is left after a purge' purge_package vfio-pci-rust-dkms
+	check 'upgrades: make dkms' install_by_make
+	check 'upgrades: nothing is left of that, either' removed_by_dkms
 }
