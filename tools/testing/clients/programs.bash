@@ -188,6 +188,97 @@ rust_program() {
 	unbind "$pf"
 }
 
+# ---- a PF daemon that sets the token before there are VFs ------------------------------------------
+
+daemon_pid=
+daemon_input=
+
+# It is told tokens to set on its standard input.
+start_daemon() {
+	local fifo=/tmp/daemon.fifo log=$logs/pf-daemon.log
+	rm -f "$fifo"
+	mkfifo "$fifo"
+	exec {daemon_input}<>"$fifo"
+	"$folder/pf-daemon" "$pf" "$token" <"$fifo" >"$log" 2>&1 &
+	daemon_pid=$!
+	wait_for 30 "$log" . 2>>"$logs/log"
+}
+
+stop_daemon() {
+	kill "$daemon_pid" 2>/dev/null # it may have ended
+	wait "$daemon_pid"
+	exec {daemon_input}>&-
+}
+
+daemon_says() { tail -n 1 "$logs/pf-daemon.log"; }
+
+# daemon_sets TOKEN: what it says when it sets the token while it runs.
+daemon_sets() {
+	local log=$logs/pf-daemon.log lines i
+	lines=$(wc -l <"$log")
+	echo "$1" >&"$daemon_input"
+	for ((i = 0; i < 100; i++)); do
+		[ "$(wc -l <"$log")" -eq "$lines" ] || break
+		sleep 0.1
+	done
+	daemon_says
+}
+
+# admit DEVICE: what an administrator does for a program that cannot present the token.
+admit() { echo "$token" >"/sys/bus/pci/devices/$1/vf_token/admit"; }
+
+# vfio-pci has neither the parameter nor the file. With the parameter, this driver's SET answers as
+# vfio-pci's, but for another token while a VF is open.
+pf_daemon() {
+	pf_daemon_with N
+	pf_daemon_with Y
+}
+
+pf_daemon_with() {
+	local lenient=$1 daemon="PF daemon, lenient_token=$1" refused='VFIO_GROUP_GET_DEVICE_FD: Permission denied'
+	local early=ready again='VFIO_DEVICE_FEATURE: set' admitted=ready
+	if [ "$driver" = c ]; then
+		admitted=$refused
+	else
+		echo "$lenient" >/sys/module/vfio_pci_rust/parameters/lenient_token
+	fi
+	if [ "$driver$lenient" = rustN ]; then
+		early='VFIO_DEVICE_FEATURE: No such device'
+		again='VFIO_DEVICE_FEATURE: Device or resource busy'
+		admitted=$again
+	fi
+	bind "$pf"
+	dmesg --clear
+	start_daemon
+	answer "$daemon: sets the token, then VFs" "$early" daemon_says
+	if [ "$lenient" = N ]; then
+		answer "$daemon: the log says what to do" "$(on_each nothing 'VF token not set: * /sys/module/vfio_pci_rust/parameters/lenient_token')" \
+			log_says 'VF token not set: .*'
+		stop_daemon
+		vfs "$pf" 1
+		start_daemon
+		answer "$daemon: VFs, then sets the token" ready daemon_says
+	else
+		vfs "$pf" 1
+	fi
+	answer "$daemon: VF, no token" "$denied" vfio_read group "${vf[0]}" 8
+	start_testpmd vf --vfio-vf-token="$token" -a "${vf[0]}"
+	answer "$daemon: testpmd on the VF, right token" 'port is up' testpmd_says vf
+	answer "$daemon: the same token again, VF open" "$again" daemon_sets "$token"
+	answer "$daemon: another token, VF open" \
+		"VFIO_DEVICE_FEATURE: $(on_each 'set' 'Device or resource busy')" daemon_sets "$wrong"
+	stop_daemon
+	start_daemon
+	answer "$daemon: restarted, VF open" "$refused" daemon_says
+	stop_daemon
+	answer "$daemon: the PF is admitted" "$(on_each failed 'done')" admit "$pf"
+	start_daemon
+	answer "$daemon: restarted after that" "$admitted" daemon_says
+	stop_daemon
+	stop_testpmd vf
+	unbind "$pf"
+}
+
 # ---- another kind of card: NVMe ------------------------------------------------------------------
 
 # Offset 8 of BAR0 is the version (1.4), offset 1c the status: a VF that its PF has not put online is
