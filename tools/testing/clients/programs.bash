@@ -304,17 +304,23 @@ bound_vfs() {
 
 # ---- QEMU in the guest ---------------------------------------------------------------------------
 
-# inner_qemu VF[,OPTION...]: a machine with the VF in it, whose user space is inner-init. There is no
-# KVM, so its kernel takes minutes.
+inner_words='console=ttyS0 quiet nokaslr tsc=reliable kunit.enable=0 panic=-1'
+
+# Which VF the machine has seen, or why QEMU has not started it.
+inner_says() {
+	tr -d '\r' | grep -aoE '^inner: 8086:10ca|vfio [^ ]*: error (getting|bind) device.*' |
+		sed -E 's/from group [0-9]*/from its group/; s/ to iommufd=[0-9]*/ to the iommufd/; s/ fd=[0-9]*//'
+}
+
+# inner_qemu VF[,OPTION...] [QEMU-OPTION...]: a machine with the VF in it, whose user space is inner-init.
+# There is no KVM, so its kernel takes minutes.
 inner_qemu() {
 	local log=$logs/qemu.log status=0
 	timeout 900 qemu-system-x86_64 -accel tcg -cpu max -machine q35 -m 128 -nodefaults -display none \
 		-serial stdio -no-reboot -kernel "$folder/bzImage" -initrd "$folder/initramfs" \
-		-append 'console=ttyS0 quiet nokaslr tsc=reliable kunit.enable=0 panic=-1' \
-		-device "vfio-pci,host=$1" >"$log" 2>&1 </dev/null || status=$?
+		-append "$inner_words" "${@:2}" -device "vfio-pci,host=$1" >"$log" 2>&1 </dev/null || status=$?
 	cat "$log" >&2
-	tr -d '\r' <"$log" | grep -aoE '^inner: 8086:10ca|vfio [^ ]*: error getting device.*' |
-		sed 's/from group [0-9]*/from its group/'
+	inner_says <"$log"
 	return "$status"
 }
 
@@ -327,5 +333,156 @@ qemu() {
 	answer 'QEMU: VF, no token' "$refused" inner_qemu "${vf[0]}"
 	answer 'QEMU: VF, wrong token' "$refused" inner_qemu "${vf[0]},vf-token=$wrong"
 	answer 'QEMU: VF, right token' 'inner: 8086:10ca' inner_qemu "${vf[0]},vf-token=$token"
+	admitted 'QEMU, iommufd' "failed: vfio ${vf[0]}: error bind device to the iommufd: Permission denied" \
+		inner_qemu "${vf[0]},iommufd=i" -object iommufd,id=i
+	unbind "$pf"
+}
+
+# admitted NAME REFUSED COMMAND...: a machine that can present no token, with a VF whose PF has one and is
+# driven by testpmd. vfio-pci has no way to let it in.
+admitted() {
+	local name=$1 refused=$2
+	shift 2
+	start_testpmd pf --vfio-vf-token="$token" -a "$pf"
+	answer "$name: the PF is under testpmd" 'port is up' testpmd_says pf
+	dmesg --clear
+	answer "$name: not admitted" "$refused" "$@"
+	answer "$name: the log says what to do" "$(on_each 'VF token required to access device' \
+		"Missing VF token: PF $pf * write it to the VF's vf_token/admit for programs that cannot")" \
+		log_says '(VF token required|Missing VF token).*'
+	answer "$name: the VF is admitted" "$(on_each failed 'done')" admit "${vf[0]}"
+	answer "$name: admitted" "$(on_each "$refused" 'inner: 8086:10ca')" "$@"
+	stop_testpmd pf
+	start_testpmd pf --vfio-vf-token="$wrong" -a "$pf"
+	answer "$name: the PF has another token" 'port is up' testpmd_says pf
+	answer "$name: not admitted any more" "$refused" "$@"
+	stop_testpmd pf
+}
+
+# ---- libvirt -------------------------------------------------------------------------------------
+
+export LIBVIRT_DEFAULT_URI=qemu:///system
+
+# There is no service manager here, no D-Bus, and nobody but root. Without udev libvirt does not see devices
+# that come later, so it is started when all are there.
+libvirt_pid=
+start_libvirt() {
+	local i
+	cat >/etc/libvirt/qemu.conf <<-END
+		user = "root"
+		group = "root"
+		dynamic_ownership = 0
+		security_driver = "none"
+		cgroup_controllers = [ ]
+		namespaces = [ ]
+		stdio_handler = "file"
+	END
+	printf '%s\n' 'auth_unix_ro = "none"' 'auth_unix_rw = "none"' >/etc/libvirt/libvirtd.conf
+	libvirtd >>"$logs/libvirtd.log" 2>&1 &
+	libvirt_pid=$!
+	for ((i = 0; i < 60; i++)); do
+		! virsh uri >/dev/null 2>&1 || return 0
+		sleep 0.5
+	done
+}
+
+stop_libvirt() {
+	kill "$libvirt_pid"
+	wait "$libvirt_pid"
+}
+
+# node DEVICE: libvirt's name of a PCI device.
+node() { echo "pci_${1//[:.]/_}"; }
+
+# detach DEVICE [DRIVER]: the driver that has it then.
+detach() {
+	virsh -q nodedev-detach ${2:+--driver "$2"} "$(node "$1")" >&2 && bound_to "$1"
+}
+
+# domain VF: inner_qemu's machine, as libvirt has it; prints the file.
+domain() {
+	local bus slot function
+	IFS=:. read -r _ bus slot function <<<"$1"
+	cat >/tmp/inner.xml <<-END
+		<domain type='qemu'>
+		  <name>inner</name>
+		  <memory unit='MiB'>128</memory>
+		  <os>
+		    <type arch='x86_64' machine='q35'>hvm</type>
+		    <kernel>$folder/bzImage</kernel>
+		    <initrd>$folder/initramfs</initrd>
+		    <cmdline>$inner_words</cmdline>
+		  </os>
+		  <features><acpi/></features>
+		  <cpu mode='maximum'/>
+		  <devices>
+		    <serial type='file'><source path='$logs/libvirt-serial.log'/></serial>
+		    <hostdev mode='subsystem' type='pci' managed='no'>
+		      <source><address domain='0' bus='0x$bus' slot='0x$slot' function='0x$function'/></source>
+		    </hostdev>
+		    <memballoon model='none'/>
+		  </devices>
+		</domain>
+	END
+	echo /tmp/inner.xml
+}
+
+# create VF [OPTION]: or says why there is no such machine.
+create() {
+	local log=$logs/libvirt-create.log
+	: >"$logs/libvirt-serial.log"
+	virsh -q create "$(domain "$1")" "${@:2}" >"$log" 2>&1 && return
+	cat "$log" >&2
+	inner_says <"$log"
+	return 1
+}
+
+# A machine that does not run has the VF open, too.
+inner_paused() {
+	create "$1" --paused && virsh -q domstate inner && virsh -q destroy inner >&2
+}
+
+inner_libvirt() {
+	local log=$logs/libvirt-serial.log i
+	create "$1" || return
+	wait_for 900 "$log" '^inner: end'
+	for ((i = 0; i < 60; i++)); do # it ends by itself
+		[ "$(virsh -q list --name)" ] || break
+		sleep 0.5
+	done
+	((i < 60)) || virsh -q destroy inner >&2
+	cat "$log" >&2
+	inner_says <"$log"
+}
+
+# DPDK takes the PF only under the name vfio-pci, so there is another program where the driver has its own.
+libvirt() {
+	local name refused
+	unload
+	name=vfio-pci
+	[ "$driver" = c ] || name=vfio-pci-rust
+	modprobe "$name" enable_sriov=1
+	bind "$pf" "$name"
+	vfs "$pf" 1
+	refused="failed: vfio ${vf[0]}: error getting device from its group: Permission denied"
+	unbind "${vf[0]}"
+	start_daemon
+	start_libvirt
+	answer 'libvirt, own name: nodedev-detach --driver' own own_name "$name" detach "${vf[0]}" "$name"
+	answer 'libvirt, own name: not admitted' "$refused" inner_paused "${vf[0]}"
+	answer 'libvirt, own name: the VF is admitted' "$(on_each failed 'done')" admit "${vf[0]}"
+	answer 'libvirt, own name: admitted' "$(on_each "$refused" paused)" inner_paused "${vf[0]}"
+	stop_libvirt
+	stop_daemon
+	unbind "$pf"
+	modprobe -r "$name"
+
+	load
+	bind "$pf"
+	vfs "$pf" 1
+	start_libvirt
+	answer 'libvirt: nodedev-detach' vfio-pci detach "${vf[0]}"
+	admitted 'libvirt' "$refused" inner_libvirt "${vf[0]}"
+	stop_libvirt
 	unbind "$pf"
 }
