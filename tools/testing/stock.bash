@@ -180,10 +180,10 @@ package() {
 
 # ---- what happens to the package later --------------------------------------------------------------------
 
-# The same sources with a later version.
-build_next() {
+# Of these sources, and of the same with a later version.
+build_two() {
 	local copy=$out/next name=packaging/debian/changelog
-	mkdir "$copy" && cp -r tools packaging Documentation README.md Makefile "$copy" && copy_kernel_files "$copy" &&
+	packaging/build-deb "$packages" && mkdir "$copy" && cp -r tools packaging Documentation README.md Makefile "$copy" && copy_kernel_files "$copy" &&
 		sed -i '1s/(.*)/(9.9)/' "$copy/$name" && ! cmp "$copy/$name" "$name" &&
 		"$copy/packaging/build-deb" "$packages/next"
 }
@@ -242,7 +242,7 @@ upgrades() {
 	release=$(release_of "stock-$oldest")
 	new=$(release_of "stock-$newest")
 	version=$(sed -n '1s/.*(\(.*\)).*/\1/p' packaging/debian/changelog)
-	check 'upgrades: packages of two versions' eval 'packaging/build-deb "$packages" && build_next'
+	check 'upgrades: packages of two versions' build_two
 	check "upgrades: a clean Debian with Linux $oldest" make_machine "linux-source-$oldest"
 	check 'upgrades: apt installs it' install_package vfio-pci-rust-dkms
 	check 'upgrades: DKMS has built it' is_built "$version" "$release"
