@@ -42,6 +42,7 @@ pub(crate) use self::attribute::{
     Folder,
     Shown, //
 };
+pub(crate) use self::compat::eopnotsupp;
 pub(crate) use self::device::{
     warn,
     Closed,

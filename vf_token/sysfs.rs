@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     vfio::{
+        eopnotsupp,
         Attribute,
         File,
         Folder,
@@ -120,7 +121,7 @@ fn admit(dev: &VfioDevice, given: Option<&Uuid>) -> Result {
                     None,
                     c"",
                 );
-                EOPNOTSUPP
+                eopnotsupp()
             }
         });
     };

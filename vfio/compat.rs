@@ -10,6 +10,11 @@ pub(super) use pin_init::{
     raw_try_init, //
 };
 
+/// `EOPNOTSUPP`, which `kernel::error::code` of Linux 7.2 does not have.
+pub(crate) fn eopnotsupp() -> kernel::error::Error {
+    kernel::error::Error::from_errno(-(kernel::bindings::EOPNOTSUPP as kernel::ffi::c_int))
+}
+
 #[cfg(VFIO_PIN_INIT_WITHOUT_RAW)]
 pub(super) use self::linux_7_2::{
     raw_init,
