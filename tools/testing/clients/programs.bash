@@ -394,16 +394,16 @@ stop_libvirt() {
 # node DEVICE: libvirt's name of a PCI device.
 node() { echo "pci_${1//[:.]/_}"; }
 
-# detach DEVICE [DRIVER]: the driver that has it then.
+# detach DEVICE DRIVER: the driver that has it then.
 detach() {
-	virsh -q nodedev-detach ${2:+--driver "$2"} "$(node "$1")" >&2 && bound_to "$1"
+	virsh -q nodedev-detach --driver "$2" "$(node "$1")" >&2 && bound_to "$1"
 }
 
-# domain VF: inner_qemu's machine, as libvirt has it; prints the file.
+# domain VF: inner_qemu's machine, as libvirt has it.
 domain() {
 	local bus slot function
 	IFS=:. read -r _ bus slot function <<<"$1"
-	cat >/tmp/inner.xml <<-END
+	cat <<-END
 		<domain type='qemu'>
 		  <name>inner</name>
 		  <memory unit='MiB'>128</memory>
@@ -424,27 +424,17 @@ domain() {
 		  </devices>
 		</domain>
 	END
-	echo /tmp/inner.xml
-}
-
-# create VF [OPTION]: or says why there is no such machine.
-create() {
-	local log=$logs/libvirt-create.log
-	: >"$logs/libvirt-serial.log"
-	virsh -q create "$(domain "$1")" "${@:2}" >"$log" 2>&1 && return
-	cat "$log" >&2
-	inner_says <"$log"
-	return 1
-}
-
-# A machine that does not run has the VF open, too.
-inner_paused() {
-	create "$1" --paused && virsh -q domstate inner && virsh -q destroy inner >&2
 }
 
 inner_libvirt() {
 	local log=$logs/libvirt-serial.log i
-	create "$1" || return
+	domain "$1" >/tmp/inner.xml
+	: >"$log"
+	if ! virsh -q create /tmp/inner.xml >"$log.create" 2>&1; then
+		cat "$log.create" >&2
+		inner_says <"$log.create"
+		return 1
+	fi
 	wait_for 900 "$log" '^inner: end'
 	for ((i = 0; i < 60; i++)); do # it ends by itself
 		[ "$(virsh -q list --name)" ] || break
@@ -455,34 +445,17 @@ inner_libvirt() {
 	inner_says <"$log"
 }
 
-# DPDK takes the PF only under the name vfio-pci, so there is another program where the driver has its own.
+# Ours has both names now; DPDK takes the PF under that of vfio-pci alone.
 libvirt() {
-	local name refused
-	unload
-	name=vfio-pci
+	local name=vfio-pci
 	[ "$driver" = c ] || name=vfio-pci-rust
-	modprobe "$name" enable_sriov=1
-	bind "$pf" "$name"
-	vfs "$pf" 1
-	refused="failed: vfio ${vf[0]}: error getting device from its group: Permission denied"
-	unbind "${vf[0]}"
-	start_daemon
-	start_libvirt
-	answer 'libvirt, own name: nodedev-detach --driver' own own_name "$name" detach "${vf[0]}" "$name"
-	answer 'libvirt, own name: not admitted' "$refused" inner_paused "${vf[0]}"
-	answer 'libvirt, own name: the VF is admitted' "$(on_each failed 'done')" admit "${vf[0]}"
-	answer 'libvirt, own name: admitted' "$(on_each "$refused" paused)" inner_paused "${vf[0]}"
-	stop_libvirt
-	stop_daemon
-	unbind "$pf"
-	modprobe -r "$name"
-
-	load
 	bind "$pf"
 	vfs "$pf" 1
+	unbind "${vf[0]}"
 	start_libvirt
-	answer 'libvirt: nodedev-detach' vfio-pci detach "${vf[0]}"
-	admitted 'libvirt' "$refused" inner_libvirt "${vf[0]}"
+	answer 'libvirt: nodedev-detach --driver, own name' own own_name "$name" detach "${vf[0]}" "$name"
+	admitted 'libvirt' "failed: vfio ${vf[0]}: error getting device from its group: Permission denied" \
+		inner_libvirt "${vf[0]}"
 	stop_libvirt
 	unbind "$pf"
 }
