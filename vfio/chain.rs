@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Values on the heap, each with a pointer to the one before.
+//! Values on the heap, each with a pointer to the next.
 
 use kernel::prelude::*;
 
-/// Values that are added one at a time. It takes no number of them to be right, as a vector does
-/// when it grows, and drops them one after the other and not one inside of the other.
+/// Values in the order in which they were added. It takes no number of them to be right, as a
+/// vector does when it grows, and drops them one after the other and not one inside of the other.
 pub(super) struct Chain<T>(Option<KBox<Link<T>>>);
 
 struct Link<T> {
     value: T,
-    before: Chain<T>,
+    rest: Chain<T>,
 }
 
 impl<T> Chain<T> {
@@ -25,29 +25,26 @@ impl<T> Chain<T> {
     ///
     /// `ENOMEM`; the value is dropped.
     pub(super) fn push(&mut self, value: T) -> Result {
-        let mut link = KBox::new(
-            Link {
-                value,
-                before: Self::new(),
-            },
-            GFP_KERNEL,
-        )?;
-        link.before.0 = self.0.take();
-        self.0 = Some(link);
+        let mut end = &mut self.0;
+        while let Some(link) = end {
+            end = &mut link.rest.0;
+        }
+        let rest = Self::new();
+        *end = Some(KBox::new(Link { value, rest }, GFP_KERNEL)?);
         Ok(())
     }
 
-    /// The values, the last one first.
+    /// The values.
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         let mut rest = self;
         core::iter::from_fn(move || {
             let link = rest.0.as_ref()?;
-            rest = &link.before;
+            rest = &link.rest;
             Some(&link.value)
         })
     }
 
-    /// Calls `f` with each value, the last one first, until one is an error.
+    /// Calls `f` with each value until one is an error.
     ///
     /// # Errors
     ///
@@ -56,7 +53,7 @@ impl<T> Chain<T> {
         let mut rest = &mut self.0;
         while let Some(link) = rest {
             f(&mut link.value)?;
-            rest = &mut link.before.0;
+            rest = &mut link.rest.0;
         }
         Ok(())
     }
@@ -65,7 +62,7 @@ impl<T> Chain<T> {
 impl<T> Drop for Chain<T> {
     fn drop(&mut self) {
         while let Some(mut link) = self.0.take() {
-            self.0 = link.before.0.take();
+            self.0 = link.rest.0.take();
         }
     }
 }

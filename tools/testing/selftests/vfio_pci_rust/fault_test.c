@@ -28,6 +28,7 @@ struct state {
 	enum path path;
 	int answer;			/* to the last call */
 	int late;			/* openings that changed the token and were refused */
+	int unusable;			/* devices that were bound and had no node */
 	int fail_nth;			/* how many are still to succeed */
 	int file;			/* what is being written to, or loaded */
 };
@@ -92,7 +93,11 @@ FIXTURE_TEARDOWN(fault)
 /* The VF can be used with the token from before, and is not counted as open. */
 static const char *check_token(struct state *state)
 {
-	if (try_open(state->vf, PATH_CDEV, token_b) != -EACCES)
+	int wrong = try_open(state->vf, PATH_CDEV, token_b);
+
+	if (wrong && wrong != -EACCES)
+		return "the VF cannot be opened at all";
+	if (!wrong)
 		return "the VF opens with another token";
 	if (try_open(state->vf, PATH_CDEV, token_a))
 		return "the VF does not open with the token from before";
@@ -474,10 +479,27 @@ static int write_vf(struct state *state)
 	return write_to(state->file, state->vf);
 }
 
+/*
+ * Without memory for the name of its node a device is registered all the same, and
+ * nobody is told.
+ */
+static bool is_usable(const char *bdf)
+{
+	struct device device = DEVICE_CLOSED;
+	int ret = prepare_device(&device, bdf, PATH_CDEV);
+
+	close_device(&device);
+	return !ret;
+}
+
 static int bind_vf(struct state *state, int answer)
 {
-	if (is_bound(state->vf, DRIVER))
-		return 0;
+	if (is_bound(state->vf, DRIVER)) {
+		if (is_usable(state->vf))
+			return 0;
+		unbind_vf(state);
+		state->unusable++;
+	}
 	return write_sysfs(state->vf, "/sys/bus/pci/drivers/" DRIVER "/bind");
 }
 
@@ -491,6 +513,8 @@ TEST_F_TIMEOUT(fault, binding_a_vf, HOURS)
 		"binding a VF",
 		unbind_vf, write_vf, bind_vf, check_token,
 	});
+	ksft_print_msg("%d times it had no node then\n", state->unusable);
+	EXPECT_GE(4, state->unusable);
 }
 
 TEST_F_TIMEOUT(fault, unbinding_a_vf, HOURS)
@@ -517,8 +541,12 @@ static int write_pf(struct state *state)
 
 static int bind_pf(struct state *state, int answer)
 {
-	if (is_bound(state->pf, DRIVER))
-		return 0;
+	if (is_bound(state->pf, DRIVER)) {
+		if (is_usable(state->pf))
+			return 0;
+		unbind_pf(state);
+		state->unusable++;
+	}
 	return write_sysfs(state->pf, "/sys/bus/pci/drivers/" DRIVER "/bind");
 }
 
@@ -534,6 +562,8 @@ TEST_F_TIMEOUT(fault, binding_a_pf, HOURS)
 		"binding a PF",
 		unbind_pf, write_pf, bind_pf, check_pf,
 	});
+	ksft_print_msg("%d times it had no node then\n", state->unusable);
+	EXPECT_GE(4, state->unusable);
 }
 
 TEST_F_TIMEOUT(fault, unbinding_a_pf, HOURS)
