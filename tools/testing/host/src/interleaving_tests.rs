@@ -149,11 +149,8 @@ impl VfOpener {
     }
 }
 
-fn set(world: &mut World, token: u8) {
-    match world
-        .state
-        .set(Rules::Strict, true, &uuid(token), |_| Ok(()))
-    {
+fn set(world: &mut World, rules: Rules, token: u8) {
+    match world.state.set(rules, true, &uuid(token), |_| Ok(())) {
         Ok(()) => world.changed(token),
         Err(e) => assert_eq!(e, EBUSY),
     }
@@ -217,6 +214,8 @@ enum Actor {
     VfOpener,
     OpenerWithoutToken,
     Admitter,
+    /// Sets the token that is set at first, as lenient rules allow at any time.
+    LenientSetter,
     Setter,
     PfOpener,
 }
@@ -241,7 +240,8 @@ fn run(actors: &'static [Actor], bound: Option<usize>, check: Check) {
                     Admitter::step(number, &mut world.lock().unwrap());
                 }
             }
-            Actor::Setter => set(&mut world.lock().unwrap(), 2),
+            Actor::Setter => set(&mut world.lock().unwrap(), Rules::Strict, 2),
+            Actor::LenientSetter => set(&mut world.lock().unwrap(), Rules::Lenient, 1),
             Actor::PfOpener => {
                 let mut opener = PfOpener::default();
                 for number in 0..PfOpener::STEPS {
@@ -291,6 +291,12 @@ fn an_open_vf_always_has_the_current_token_beside_all() {
 }
 
 #[test]
+fn an_open_vf_always_has_the_current_token_beside_a_lenient_setter() {
+    let actors = &[Actor::VfOpener, Actor::Setter, Actor::LenientSetter];
+    run(actors, None, Check::Generation);
+}
+
+#[test]
 fn an_admitted_vf_always_has_the_current_token() {
     let actors = &[Actor::OpenerWithoutToken, Actor::Admitter, Actor::Setter];
     run(actors, None, Check::Generation);
@@ -325,7 +331,7 @@ fn run_in_every_order(tokens: [u8; 2], check: Check) -> usize {
         let mut done = [0; 4];
         for actor in order {
             match *actor {
-                2 => set(&mut world, 2),
+                2 => set(&mut world, Rules::Strict, 2),
                 3 => pf_opener.step(done[3], &mut world),
                 opener => openers[opener].step(done[opener], &mut world, check),
             }
