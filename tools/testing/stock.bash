@@ -224,15 +224,15 @@ package_is_upgraded() {
 install_by_make() {
 	printf '#!/bin/sh\n[ "$*" = -r ] || exec /usr/bin/uname "$@"\necho %s\n' "$new" >"$machine/usr/local/bin/uname" &&
 		chmod +x "$machine/usr/local/bin/uname" &&
-		cp -r "$out/next" "$machine/root/project" &&
-		cp packaging/debian/changelog "$machine/root/project/packaging/debian/" &&
-		on_machine make -C /root/project dkms &&
+		cp -r "$out/next" "$machine/srv/project" &&
+		cp packaging/debian/changelog "$machine/srv/project/packaging/debian/" &&
+		on_machine make -C /srv/project dkms &&
 		is_built "$version" "$new"
 }
 
 removed_by_dkms() {
 	on_machine dkms remove "vfio-pci-rust/$version" --all &&
-		rm -r "$machine/root/project" "$machine/usr/src/vfio-pci-rust-$version" &&
+		rm -r "$machine/srv/project" "$machine/usr/src/vfio-pci-rust-$version" &&
 		nothing_left "$new"
 }
 
