@@ -6,10 +6,12 @@
 
 use super::{
     ask_for_token,
+    is_pf,
     no_token_needed,
     of_pf,
     pf_of,
     Role,
+    Token,
     VfioDevice, //
 };
 use crate::{
@@ -132,64 +134,66 @@ fn admit(dev: &VfioDevice, given: Option<&Uuid>) -> Result {
     result
 }
 
-/// How often the token of a PF has changed.
-struct Changes;
+/// A file of PFs alone, which nobody can write.
+trait PfFile {
+    const NAME: &'static CStr;
 
-impl Attribute<VfioPciRust> for Changes {
-    const NAME: &'static CStr = c"generation";
+    fn show(pf: &VfioDevice, token: &Token) -> Shown;
+}
+
+impl<F: PfFile> Attribute<VfioPciRust> for F {
+    const NAME: &'static CStr = F::NAME;
     const MODE: u16 = 0o444;
 
     #[inline]
     fn is_visible(dev: &VfioDevice) -> bool {
-        of_pf(dev).is_some()
+        is_pf(dev)
     }
 
     #[inline]
     fn show(dev: &VfioDevice) -> Result<Shown> {
-        let token = of_pf(dev).ok_or(ENODEV)?;
-        Ok(Shown::Number(token.lock().changes()))
+        Ok(F::show(dev, of_pf(dev).ok_or(ENODEV)?))
+    }
+}
+
+/// How often the token of a PF has changed.
+struct Changes;
+
+impl PfFile for Changes {
+    const NAME: &'static CStr = c"generation";
+
+    #[inline]
+    fn show(_pf: &VfioDevice, token: &Token) -> Shown {
+        Shown::Number(token.lock().changes())
     }
 }
 
 /// How many VFs of a PF are open.
 struct OpenVfs;
 
-impl Attribute<VfioPciRust> for OpenVfs {
+impl PfFile for OpenVfs {
     const NAME: &'static CStr = c"open_vfs";
-    const MODE: u16 = 0o444;
 
     #[inline]
-    fn is_visible(dev: &VfioDevice) -> bool {
-        of_pf(dev).is_some()
-    }
-
-    #[inline]
-    fn show(dev: &VfioDevice) -> Result<Shown> {
-        let state = of_pf(dev).ok_or(ENODEV)?.lock();
+    fn show(pf: &VfioDevice, token: &Token) -> Shown {
+        let state = token.lock();
         let own = state.claims();
         let owns_all = state.owns_all_vfs();
         drop(state);
-        let foreign = if owns_all { 0 } else { dev.open_foreign_vfs() };
-        Ok(Shown::Number(u64::from(own).saturating_add(foreign)))
+        let foreign = if owns_all { 0 } else { pf.open_foreign_vfs() };
+        Shown::Number(u64::from(own).saturating_add(foreign))
     }
 }
 
 /// Whether the token of a PF has been set.
 struct TokenState;
 
-impl Attribute<VfioPciRust> for TokenState {
+impl PfFile for TokenState {
     const NAME: &'static CStr = c"state";
-    const MODE: u16 = 0o444;
 
     #[inline]
-    fn is_visible(dev: &VfioDevice) -> bool {
-        of_pf(dev).is_some()
-    }
-
-    #[inline]
-    fn show(dev: &VfioDevice) -> Result<Shown> {
-        let token = of_pf(dev).ok_or(ENODEV)?;
+    fn show(_pf: &VfioDevice, token: &Token) -> Shown {
         let is_set = token.lock().is_set();
-        Ok(Shown::Word(if is_set { c"set" } else { c"random" }))
+        Shown::Word(if is_set { c"set" } else { c"random" })
     }
 }
