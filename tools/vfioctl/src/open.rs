@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Opening a VFIO device, as a program does that uses it.
+
+use std::{
+    ffi::CStr,
+    fs::{File, OpenOptions},
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use nix::errno::Errno;
+use vfio_bindings::bindings::vfio::{
+    VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_SET, VFIO_GROUP_FLAGS_VIABLE,
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    failure::{Failure, Result, Status},
+    ioctl,
+    machine::{Function, Machine, Role},
+    token::Token,
+    users::{self, Users},
+};
+
+/// An open device. It is closed when this goes.
+pub struct Device {
+    device: OwnedFd,
+    /// What has to stay open meanwhile.
+    _others: Vec<File>,
+}
+
+/// Why a device did not open: the call that failed, and how.
+#[derive(Debug)]
+pub struct Refusal {
+    pub call: String,
+    pub errno: Errno,
+}
+
+/// The names of the features, by index, as `linux/vfio.h` has them.
+pub const FEATURES: [&str; 14] = [
+    "PCI_VF_TOKEN",
+    "MIGRATION",
+    "MIG_DEVICE_STATE",
+    "LOW_POWER_ENTRY",
+    "LOW_POWER_ENTRY_WITH_WAKEUP",
+    "LOW_POWER_EXIT",
+    "DMA_LOGGING_START",
+    "DMA_LOGGING_STOP",
+    "DMA_LOGGING_REPORT",
+    "MIG_DATA_SIZE",
+    "BUS_MASTER",
+    "DMA_BUF",
+    "MIG_PRECOPY_INFOv2",
+    "ZPCI_ERROR",
+];
+
+/// Opens the device by its character device where there is one, else by its group and a container. That resets it.
+pub fn open(
+    machine: &Machine,
+    function: &Function,
+    token: Option<&Token>,
+) -> Result<Device, Refusal> {
+    let cdev = function
+        .vfio
+        .as_ref()
+        .map(|name| format!("/dev/vfio/devices/{name}"));
+    match cdev.filter(|path| machine.exists(path)) {
+        Some(path) => open_by_cdev(machine, &path, token),
+        None => open_by_group(machine, function, token),
+    }
+}
+
+fn open_by_cdev(machine: &Machine, path: &str, token: Option<&Token>) -> Result<Device, Refusal> {
+    let iommufd = open_file(machine, "/dev/iommu")?;
+    let device = open_file(machine, path)?;
+    ioctl::bind_iommufd(device.as_fd(), iommufd.as_fd(), token.map(Token::bytes))
+        .map_err(call(format!("VFIO_DEVICE_BIND_IOMMUFD on {path}")))?;
+    Ok(Device {
+        device: device.into(),
+        _others: vec![iommufd],
+    })
+}
+
+fn open_by_group(
+    machine: &Machine,
+    function: &Function,
+    token: Option<&Token>,
+) -> Result<Device, Refusal> {
+    let path = format!(
+        "/dev/vfio/{}",
+        function.group.ok_or_else(|| Refusal {
+            call: "looking for the IOMMU group".into(),
+            errno: Errno::ENODEV
+        })?
+    );
+    let container = open_file(machine, "/dev/vfio/vfio")?;
+    let group = open_file(machine, &path)?;
+    let flags = ioctl::group_flags(group.as_fd())
+        .map_err(call(format!("VFIO_GROUP_GET_STATUS on {path}")))?;
+    if flags & VFIO_GROUP_FLAGS_VIABLE == 0 {
+        return Err(Refusal {
+            call: format!("group {path}, which is not viable"),
+            errno: Errno::EPERM,
+        });
+    }
+    ioctl::set_container(group.as_fd(), container.as_fd())
+        .map_err(call(format!("VFIO_GROUP_SET_CONTAINER on {path}")))?;
+    ioctl::set_type1v2(container.as_fd())
+        .map_err(call("VFIO_SET_IOMMU on /dev/vfio/vfio".into()))?;
+
+    // Large enough for all of it, so that no part of the token is left behind by growing.
+    let mut name = Zeroizing::new(Vec::with_capacity(64));
+    name.extend_from_slice(function.address.to_string().as_bytes());
+    if let Some(token) = token {
+        name.extend_from_slice(b" vf_token=");
+        name.extend_from_slice(token.text().as_bytes());
+    }
+    name.push(0);
+    let text = CStr::from_bytes_with_nul(&name).expect("an address and a UUID have no NUL");
+    let device = ioctl::open_in_group(group.as_fd(), text);
+    Ok(Device {
+        device: device.map_err(call(format!("VFIO_GROUP_GET_DEVICE_FD on {path}")))?,
+        _others: vec![group, container],
+    })
+}
+
+fn open_file(machine: &Machine, path: &str) -> Result<File, Refusal> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(machine.path(path))
+        .map_err(|error| Refusal {
+            call: format!("opening {path}"),
+            errno: error.raw_os_error().map_or(Errno::EIO, Errno::from_raw),
+        })
+}
+
+fn call(call: String) -> impl FnOnce(Errno) -> Refusal {
+    |errno| Refusal { call, errno }
+}
+
+impl Device {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.device.as_fd()
+    }
+
+    /// Sets the VF token of a PF.
+    pub fn set_vf_token(&self, token: &Token) -> Result<(), Errno> {
+        ioctl::set_vf_token(self.fd(), token.bytes())
+    }
+
+    /// Whether the device has a feature, and offers GET and SET of it.
+    pub fn feature(&self, index: u16) -> Option<(bool, bool)> {
+        let has = |flags: u32| ioctl::probe_feature(self.fd(), u32::from(index) | flags).is_ok();
+        has(0).then(|| (has(VFIO_DEVICE_FEATURE_GET), has(VFIO_DEVICE_FEATURE_SET)))
+    }
+}
+
+/// Says why a device did not open, to who asked for it with or without a token.
+pub fn explain(
+    machine: &Machine,
+    function: &Function,
+    with_token: bool,
+    refusal: &Refusal,
+) -> Failure {
+    let address = function.address;
+    let doctor = format!("vfioctl doctor {address}");
+    match (refusal.errno, with_token) {
+        (Errno::EACCES, _) if refusal.call.starts_with("opening") => Failure::io(
+            format_args!("{} failed", refusal.call),
+            &io::Error::from_raw_os_error(Errno::EACCES as i32),
+        ),
+        (Errno::EACCES, true) => Failure::refused(format!(
+            "{address} does not open with that token: it is not the one of {}",
+            token_owner(machine, function)
+        )),
+        (Errno::EACCES, false) => Failure::refused(format!(
+            "{address} does not open without a token: {}",
+            who_knows_the_token(machine, function)
+        ))
+        .mend(format!("{doctor} --file FILE")),
+        (Errno::EINVAL, true) if !token_is_asked_for(machine, function) => {
+            Failure::refused(format!("{address} takes no token: nothing asks for one")).mend(doctor)
+        }
+        (Errno::EBUSY | Errno::EINVAL, _)
+            if !Users::of(machine).of_function(function).is_empty() =>
+        {
+            in_use(machine, function)
+        }
+        (Errno::EBUSY, _) => Failure::new(
+            Status::InUse,
+            format!(
+                "{address} is in use, or another device of its group is ({})",
+                refusal.call
+            ),
+        )
+        .mend(doctor),
+        (errno, _) => Failure::io(
+            format_args!("{address} does not open: {} failed", refusal.call),
+            &io::Error::from_raw_os_error(errno as i32),
+        )
+        .mend(doctor),
+    }
+}
+
+/// Whether whoever opens the VF has to present a token, as far as the drivers of VF and PF tell.
+pub fn token_is_asked_for(machine: &Machine, function: &Function) -> bool {
+    match function.role {
+        Role::Vf { pf } => machine.function(pf).is_some_and(|pf| pf.vfio.is_some()),
+        Role::Pf { .. } => true,
+        Role::Plain => false,
+    }
+}
+
+fn token_owner(machine: &Machine, function: &Function) -> String {
+    match function.role {
+        Role::Vf { pf } => format!(
+            "PF {pf}{}",
+            machine
+                .function(pf)
+                .map(|pf| held_by(machine, &pf))
+                .unwrap_or_default()
+        ),
+        _ => "its open VFs".into(),
+    }
+}
+
+/// Where the token of a device can be had.
+pub fn who_knows_the_token(machine: &Machine, function: &Function) -> String {
+    match function.role {
+        Role::Vf { pf } => match machine.function(pf) {
+            Some(pf) if Users::of(machine).of_function(&pf).is_empty() => {
+                format!(
+                    "its PF {} is under {}, so ask whoever set the token there",
+                    pf.address,
+                    pf.driver_name()
+                )
+            }
+            Some(pf) => format!(
+                "its PF {} is under {}, so ask the user of {}",
+                pf.address,
+                pf.driver_name(),
+                users::names(&Users::of(machine).of_function(&pf))
+            ),
+            None => "its PF is under VFIO".into(),
+        },
+        _ => "it has open VFs, so it takes the token that they were opened with".into(),
+    }
+}
+
+fn held_by(machine: &Machine, function: &Function) -> String {
+    let processes = Users::of(machine).of_function(function);
+    if processes.is_empty() {
+        String::new()
+    } else {
+        format!(", which {} has open", users::names(&processes))
+    }
+}
+
+/// That somebody has the device open.
+pub fn in_use(machine: &Machine, function: &Function) -> Failure {
+    let processes = Users::of(machine).of_function(function);
+    let failure = Failure::new(
+        Status::InUse,
+        format!(
+            "{} is in use by {}",
+            function.address,
+            users::names(&processes)
+        ),
+    );
+    match processes.first() {
+        Some(process) => failure.mend(format!("kill {}", process.pid)),
+        None => failure,
+    }
+}
+
+/// Whether a VF of the PF is open, as far as its driver or the processes tell.
+pub fn has_open_vfs(machine: &Machine, users: &Users, pf: &Function) -> bool {
+    match pf.token.as_ref().and_then(|token| token.open_vfs) {
+        Some(open) => open > 0,
+        None => machine
+            .vfs(pf.address)
+            .iter()
+            .any(|vf| !users.of_function(vf).is_empty()),
+    }
+}

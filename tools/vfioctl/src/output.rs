@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! How results look: tables for people, one JSON object for programs.
+
+use std::{
+    env, fmt,
+    io::{IsTerminal, Write},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+use tabled::{
+    builder::Builder,
+    settings::{Padding, Style as TableStyle, Width, object::Columns, peaker::PriorityMax},
+};
+
+use crate::{
+    failure::Failure,
+    report::{self, Check, Verdict},
+};
+
+static DEBUG: AtomicBool = AtomicBool::new(false);
+
+pub fn set_debug(on: bool) {
+    DEBUG.store(on, Ordering::Relaxed);
+}
+
+/// Says what is read, opened or written, if `--debug` asks for it. Tokens are not to be passed here.
+pub fn debug(what: impl fmt::Display) {
+    if DEBUG.load(Ordering::Relaxed) {
+        eprintln!("vfioctl: {what}");
+    }
+}
+
+pub const BOLD: Style = Style::new().bold();
+const GREEN: Style = AnsiColor::Green.on_default();
+const YELLOW: Style = AnsiColor::Yellow.on_default();
+const RED: Style = AnsiColor::Red.on_default().bold();
+
+/// Where results go. Colours come only on a terminal, and not if `NO_COLOR` is set.
+#[derive(Clone, Copy)]
+pub struct Output {
+    pub json: bool,
+    pub quiet: bool,
+}
+
+impl Output {
+    /// The object of `--json`.
+    pub fn object(self, object: &impl Serialize) {
+        let text = serde_json::to_string_pretty(object).expect("reports have string keys only");
+        line(text);
+    }
+
+    /// Something to know beforehand, or while it is waited.
+    pub fn say(self, text: impl fmt::Display) {
+        if !self.quiet && !self.json {
+            anstream::eprintln!("{text}");
+        }
+    }
+
+    /// A line of a result.
+    pub fn tell(self, text: impl fmt::Display) {
+        if !self.json && !self.quiet {
+            line(text);
+        }
+    }
+
+    /// Says why a command failed.
+    pub fn fail(self, failure: &Failure) {
+        if self.json {
+            self.object(&report::Error::from(failure));
+        }
+        anstream::eprintln!("{RED}vfioctl:{RED:#} {}", failure.message);
+        if let Some(mend) = &failure.mend {
+            anstream::eprintln!("  to mend it: {BOLD}{mend}{BOLD:#}");
+        }
+    }
+}
+
+/// Prints a line. Whoever reads it may have gone, as in `vfioctl list | head -n 1`.
+pub fn line(text: impl fmt::Display) {
+    if writeln!(anstream::stdout(), "{text}").is_err() {
+        std::process::exit(0);
+    }
+}
+
+/// A table: on a terminal with a heading, as wide as that; else one row a line, its fields separated by tabs.
+pub fn table(heading: &[&str], rows: &[Vec<String>]) {
+    if !std::io::stdout().is_terminal() {
+        for row in rows {
+            line(row.join("\t"));
+        }
+        return;
+    }
+    let mut builder = Builder::default();
+    builder.push_record(heading.iter().map(|name| format!("{BOLD}{name}{BOLD:#}")));
+    for row in rows {
+        builder.push_record(row);
+    }
+    let mut table = builder.build();
+    table
+        .with(TableStyle::empty())
+        .with(Padding::new(0, 2, 0, 0));
+    table.modify(Columns::last(), Padding::zero());
+    if let Some(width) = width() {
+        table.with(
+            Width::truncate(width)
+                .suffix("…")
+                .priority(PriorityMax::left()),
+        );
+    }
+    line(table);
+}
+
+/// The width of the terminal: `COLUMNS`, or what the terminal says.
+fn width() -> Option<usize> {
+    let columns = env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+    columns.or_else(|| terminal_size::terminal_size().map(|(width, _)| usize::from(width.0)))
+}
+
+/// A line of the doctor's.
+pub fn check(check: &Check) -> String {
+    let (style, word) = match check.verdict {
+        Verdict::Ok => (GREEN, "ok   "),
+        Verdict::Note => (YELLOW, "note "),
+        Verdict::Wrong => (RED, "wrong"),
+    };
+    let mut text = format!("  {style}{word}{style:#}  {}: {}", check.check, check.text);
+    if let Some(mend) = &check.mend {
+        text.push_str(&format!("\n         to mend it: {BOLD}{mend}{BOLD:#}"));
+    }
+    text
+}

@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! What `--json` prints. The keys stay as they are; new ones may come.
+
+use std::sync::OnceLock;
+
+use pciid_parser::Database;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::{
+    failure::Failure,
+    machine::{Function, Machine, Role},
+    open,
+    users::{Process, Users},
+};
+
+/// `vfioctl list`
+#[derive(Serialize, JsonSchema)]
+pub struct List {
+    pub functions: Vec<Entry>,
+}
+
+/// `vfioctl show`
+#[derive(Serialize, JsonSchema)]
+pub struct Show {
+    pub function: Entry,
+    /// The name of its class, if the pci.ids database is there.
+    pub class_name: Option<String>,
+    /// The power state: `D0`, `D3hot`, ...
+    pub power_state: Option<String>,
+    /// How the kernel resets it, best first, separated by blanks.
+    pub reset_method: Option<String>,
+    /// The NUMA node that it is near to; -1 if none is known.
+    pub numa_node: Option<i32>,
+    /// All functions of its IOMMU group.
+    pub iommu_group: Vec<Member>,
+    /// Of a VF.
+    pub pf: Option<Entry>,
+    /// Of a PF.
+    pub vfs: Vec<Entry>,
+}
+
+/// A function of an IOMMU group.
+#[derive(Serialize, JsonSchema)]
+pub struct Member {
+    pub address: String,
+    pub driver: Option<String>,
+}
+
+/// A PCI function.
+#[derive(Serialize, JsonSchema)]
+pub struct Entry {
+    /// `domain:bus:device.function`
+    pub address: String,
+    /// Four hexadecimal digits.
+    pub vendor: String,
+    /// Four hexadecimal digits.
+    pub device: String,
+    /// Six hexadecimal digits: class, subclass, programming interface.
+    pub class: String,
+    /// Vendor and device, from the pci.ids database if it is there and knows them.
+    pub name: Option<String>,
+    pub driver: Option<String>,
+    pub driver_override: Option<String>,
+    /// Whether its driver is one of VFIO's.
+    pub vfio: bool,
+    pub role: RoleName,
+    /// Of a VF: the address of its PF.
+    pub pf: Option<String>,
+    /// Of a PF: how many VFs it has.
+    pub vfs: Option<u32>,
+    /// Of a PF: how many VFs it can have.
+    pub total_vfs: Option<u32>,
+    pub iommu_group: Option<u32>,
+    /// `/dev/vfio/N`
+    pub group_node: Option<String>,
+    /// `/dev/vfio/devices/vfioN`
+    pub device_node: Option<String>,
+    /// Who has it or its group open. Only root sees other people's programs.
+    pub users: Vec<Process>,
+    pub token: Option<TokenState>,
+}
+
+/// What is known of the VF token of a function that is under VFIO and has to do with one.
+#[derive(Serialize, JsonSchema)]
+pub struct TokenState {
+    /// Whether who opens it now has to present a token.
+    pub needed: bool,
+    /// Whether an administrator has presented it: only vfio-pci-rust tells, and only root.
+    pub admitted: Option<bool>,
+    /// Of a PF: `set` or `random`; only vfio-pci-rust tells.
+    pub state: Option<String>,
+    /// Of a PF: how often the token has changed; only vfio-pci-rust tells.
+    pub generation: Option<u64>,
+    /// Of a PF: how many of its VFs are open; only vfio-pci-rust tells.
+    pub open_vfs: Option<u32>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RoleName {
+    Plain,
+    Pf,
+    Vf,
+}
+
+/// `vfioctl features`
+#[derive(Serialize, JsonSchema)]
+pub struct Features {
+    pub address: String,
+    pub features: Vec<Feature>,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub struct Feature {
+    pub index: u16,
+    /// As in `linux/vfio.h`, without `VFIO_DEVICE_FEATURE_`.
+    pub name: String,
+    pub supported: bool,
+    pub get: bool,
+    pub set: bool,
+}
+
+/// `vfioctl token set`, `admit`, `withdraw` and `check`
+#[derive(Serialize, JsonSchema)]
+pub struct Token {
+    pub address: String,
+    /// `set`, `admitted`, `withdrawn` or `opens`
+    pub result: String,
+    /// The token that was generated, if it was not written to a file.
+    pub token: Option<String>,
+    /// The file to which a generated token was written.
+    pub file: Option<String>,
+}
+
+/// `vfioctl doctor`
+#[derive(Serialize, JsonSchema)]
+pub struct Doctor {
+    /// Whether nothing is wrong.
+    pub healthy: bool,
+    pub examinations: Vec<Examination>,
+}
+
+/// What `doctor` found of the machine, or of one device.
+#[derive(Serialize, JsonSchema)]
+pub struct Examination {
+    /// Not there for what concerns the machine.
+    pub address: Option<String>,
+    /// In the order in which they were looked at; one that is wrong is the last.
+    pub checks: Vec<Check>,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub struct Check {
+    /// A name that stays: `iommu`, `driver`, `token`, ...
+    pub check: String,
+    pub verdict: Verdict,
+    /// A sentence on what was found.
+    pub text: String,
+    /// A command for root that mends it.
+    pub mend: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    Ok,
+    /// Not wrong, but good to know.
+    Note,
+    Wrong,
+}
+
+/// `vfioctl apply`
+#[derive(Serialize, JsonSchema)]
+pub struct Apply {
+    pub dry_run: bool,
+    pub steps: Vec<Step>,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub struct Step {
+    /// As the configuration names it.
+    pub device: String,
+    /// What the step does.
+    pub text: String,
+    pub outcome: Outcome,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// It was like that already.
+    Already,
+    Done,
+    /// It would be done, without `--dry-run`.
+    Would,
+    Failed,
+    /// Left out, since something before it failed.
+    Left,
+}
+
+/// What every command prints instead if it fails.
+#[derive(Serialize, JsonSchema)]
+pub struct Error {
+    pub error: ErrorText,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub struct ErrorText {
+    /// The exit status.
+    pub status: u8,
+    pub message: String,
+    /// A command that mends it.
+    pub mend: Option<String>,
+}
+
+impl From<&Failure> for Error {
+    fn from(failure: &Failure) -> Self {
+        let Failure {
+            status,
+            message,
+            mend,
+        } = failure;
+        Self {
+            error: ErrorText {
+                status: *status as u8,
+                message: message.clone(),
+                mend: mend.clone(),
+            },
+        }
+    }
+}
+
+/// The pci.ids database of the machine, read when it is first asked for.
+fn database() -> Option<&'static Database> {
+    static DATABASE: OnceLock<Option<Database>> = OnceLock::new();
+    DATABASE.get_or_init(|| Database::read().ok()).as_ref()
+}
+
+/// The name of a class and subclass.
+pub fn class_name(class: u32) -> Option<String> {
+    let [_, base, sub, _] = class.to_be_bytes();
+    let base = database()?.classes.get(&base)?;
+    Some(
+        base.subclasses
+            .get(&sub)
+            .map_or(&base.name, |sub| &sub.name)
+            .clone(),
+    )
+}
+
+fn name(function: &Function) -> Option<String> {
+    let vendor = database()?.vendors.get(&function.vendor)?;
+    Some(match vendor.devices.get(&function.device) {
+        Some(device) => format!("{} {}", vendor.name, device.name),
+        None => vendor.name.clone(),
+    })
+}
+
+impl Entry {
+    pub fn of(machine: &Machine, users: &Users, function: &Function) -> Self {
+        let (role, pf, vfs, total_vfs) = match function.role {
+            Role::Plain => (RoleName::Plain, None, None, None),
+            Role::Pf { vfs, total } => (RoleName::Pf, None, Some(vfs), Some(total)),
+            Role::Vf { pf } => (RoleName::Vf, Some(pf.to_string()), None, None),
+        };
+        let node = |path: String| machine.exists(&path).then_some(path);
+        Self {
+            address: function.address.to_string(),
+            vendor: format!("{:04x}", function.vendor),
+            device: format!("{:04x}", function.device),
+            class: format!("{:06x}", function.class),
+            name: name(function),
+            driver: function.driver.clone(),
+            driver_override: function.driver_override.clone(),
+            vfio: function.vfio.is_some(),
+            role,
+            pf,
+            vfs,
+            total_vfs,
+            iommu_group: function.group,
+            group_node: function
+                .group
+                .filter(|_| function.vfio.is_some())
+                .and_then(|number| {
+                    node(format!("/dev/vfio/{number}"))
+                        .or_else(|| node(format!("/dev/vfio/noiommu-{number}")))
+                }),
+            device_node: function
+                .vfio
+                .as_ref()
+                .and_then(|name| node(format!("/dev/vfio/devices/{name}"))),
+            users: users.of_function(function),
+            token: TokenState::of(machine, users, function),
+        }
+    }
+
+    /// How a token matters, in a word or two.
+    pub fn token_word(&self) -> &str {
+        match &self.token {
+            None => "-",
+            Some(token) if token.admitted == Some(true) => "admitted",
+            Some(token) if token.needed => "needed",
+            Some(token) => token.state.as_deref().unwrap_or("-"),
+        }
+    }
+}
+
+impl TokenState {
+    fn of(machine: &Machine, users: &Users, function: &Function) -> Option<Self> {
+        function.vfio.as_ref()?;
+        let files = function.token.clone().unwrap_or_default();
+        let asked_for = match function.role {
+            Role::Plain => return None,
+            Role::Vf { .. } => open::token_is_asked_for(machine, function),
+            Role::Pf { .. } => open::has_open_vfs(machine, users, function),
+        };
+        Some(Self {
+            needed: asked_for && files.admitted != Some(true),
+            admitted: files.admitted,
+            state: files.state,
+            generation: files.generation,
+            open_vfs: files.open_vfs,
+        })
+    }
+}
