@@ -164,9 +164,11 @@ impl Config {
             if admits && device.token_file.is_none() {
                 return Err(usage(device, "admit needs token_file"));
             }
-            if let (Admit::Some(numbers), Some(vfs)) = (&device.admit, device.vfs)
-                && let Some(number) = numbers.iter().find(|number| **number >= vfs)
-            {
+            let too_high = match (&device.admit, device.vfs) {
+                (Admit::Some(numbers), Some(vfs)) => numbers.range(vfs..).next().zip(Some(vfs)),
+                _ => None,
+            };
+            if let Some((number, vfs)) = too_high {
                 return Err(usage(
                     device,
                     &format!("admit has VF {number}, but vfs is {vfs}"),

@@ -699,9 +699,12 @@ pub fn examine(
 }
 
 fn examine_device(machine: &Machine, doctor: &Doctor<'_>, device: &str) -> Result<Examination> {
-    if let Ok(address) = device.parse::<Address>()
-        && machine.function(address).is_none()
-        && let Some((pf, number)) = machine.future_pf(address)
+    let absent = device
+        .parse::<Address>()
+        .ok()
+        .filter(|address| machine.function(*address).is_none());
+    if let Some((address, (pf, number))) =
+        absent.and_then(|address| Some((address, machine.future_pf(address)?)))
     {
         return Ok(doctor.examine_future(&address.to_string(), &pf, number));
     }
