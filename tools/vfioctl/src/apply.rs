@@ -120,9 +120,8 @@ impl Config {
         let text = fs::read_to_string(file)
             .map_err(|error| Failure::io(format_args!("cannot read {}", file.display()), &error))?;
         toml::from_str(&text).map_err(|error| {
-            let line = error
-                .span()
-                .map_or(0, |span| text[..span.start].lines().count().max(1));
+            let before = error.span().map_or("", |span| &text[..span.start]);
+            let line = before.matches('\n').count() + 1;
             Failure::new(
                 Status::Usage,
                 format!("{}:{line}: {}", file.display(), error.message()),

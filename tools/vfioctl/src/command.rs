@@ -240,12 +240,11 @@ fn facts(entry: &Entry) -> Vec<String> {
             Some("random") => ", random since nobody has set it",
             _ => "",
         };
-        let need = if token.admitted == Some(true) {
-            "not needed, admitted by an administrator"
-        } else if token.needed {
-            "needed to open it"
-        } else {
-            "not needed to open it"
+        let admitted = token.admitted == Some(true) && token.state.is_none();
+        let need = match (token.needed, admitted) {
+            (true, _) => "needed to open it",
+            (false, true) => "not needed, since an administrator has admitted it",
+            (false, false) => "not needed to open it",
         };
         fact("VF token", Some(format!("{need}{state}")));
         fact("open VFs", token.open_vfs.map(|open| open.to_string()));
@@ -339,6 +338,7 @@ pub fn token_set(
 ) -> Result<()> {
     let pf = machine.find(device)?;
     is_pf(&pf)?;
+    ready(machine, &pf)?;
     let token = if source.generate {
         Token::generate()
     } else {

@@ -394,14 +394,20 @@ impl Doctor<'_> {
     }
 
     fn iommufd(&self, function: &Function) -> Finding {
-        match self.has_cdev(function) {
-            Some(_) if !self.machine.exists("/dev/iommu") => wrong(
-                "there is no /dev/iommu, which programs that open the character device need",
-                "modprobe iommufd",
-            ),
-            Some(_) => Fine("iommufd is there".into()),
-            None => Nothing,
+        if self.has_cdev(function).is_none() {
+            return Nothing;
         }
+        if self.machine.exists("/dev/iommu") {
+            return Fine("iommufd is there".into());
+        }
+        let mend = match self.machine.read("/sys/class/misc/iommu/dev") {
+            Some(number) => format!("mknod -m 660 /dev/iommu c {}", number.replace(':', " ")),
+            None => "modprobe iommufd".into(),
+        };
+        wrong(
+            "there is no /dev/iommu, which programs that open the character device need",
+            mend,
+        )
     }
 
     /// The nodes that are there for the device, with the files in sysfs that have their numbers.
@@ -636,9 +642,12 @@ impl Doctor<'_> {
                 Fine("an administrator has admitted it, so it opens without a token".into())
             }
             (true, false) => {
-                let mend = match function.token {
-                    Some(_) => format!("vfioctl token admit {address} --file FILE"),
-                    None => format!("vfioctl doctor {address} --file FILE"),
+                let mend = match (function.role, &function.token) {
+                    (Role::Vf { pf }, _) if open::token_is_random(self.machine, function) => {
+                        format!("vfioctl token set {pf} --generate --output FILE")
+                    }
+                    (_, Some(_)) => format!("vfioctl token admit {address} --file FILE"),
+                    (_, None) => format!("vfioctl doctor {address} --file FILE"),
                 };
                 wrong(
                     format!(
@@ -739,7 +748,7 @@ impl Doctor<'_> {
 
 fn kind(function: &Function) -> Finding {
     if function.is_bridge() && function.vfio.is_none() {
-        return Wrong("it is a bridge, which VFIO takes no charge of".into(), None);
+        return Wrong("it is a bridge, and VFIO takes none".into(), None);
     }
     Nothing
 }

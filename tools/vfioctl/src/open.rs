@@ -226,26 +226,31 @@ fn token_owner(machine: &Machine, function: &Function) -> String {
     }
 }
 
+/// Whether nobody has set the token of the VF's PF yet, if its driver tells.
+pub fn token_is_random(machine: &Machine, vf: &Function) -> bool {
+    let Role::Vf { pf } = vf.role else {
+        return false;
+    };
+    let token = machine.function(pf).and_then(|pf| pf.token);
+    token.is_some_and(|token| token.state.as_deref() == Some("random"))
+}
+
 /// Where the token of a device can be had.
 pub fn who_knows_the_token(machine: &Machine, function: &Function) -> String {
-    match function.role {
-        Role::Vf { pf } => match machine.function(pf) {
-            Some(pf) if Users::of(machine).of_function(&pf).is_empty() => {
-                format!(
-                    "its PF {} is under {}, so ask whoever set the token there",
-                    pf.address,
-                    pf.driver_name()
-                )
-            }
-            Some(pf) => format!(
-                "its PF {} is under {}, so ask the user of {}",
-                pf.address,
-                pf.driver_name(),
-                users::names(&Users::of(machine).of_function(&pf))
-            ),
-            None => "its PF is under VFIO".into(),
-        },
-        _ => "it has open VFs, so it takes the token that they were opened with".into(),
+    let Role::Vf { pf } = function.role else {
+        return "it has open VFs, so it takes the token that they were opened with".into();
+    };
+    let Some(pf) = machine.function(pf) else {
+        return "its PF is under VFIO".into();
+    };
+    let under = format!("its PF {} is under {}", pf.address, pf.driver_name());
+    let processes = Users::of(machine).of_function(&pf);
+    if token_is_random(machine, function) {
+        format!("{under}, and nobody has set its token yet")
+    } else if processes.is_empty() {
+        format!("{under}, so ask whoever set its token")
+    } else {
+        format!("{under}, so ask the user of {}", users::names(&processes))
     }
 }
 

@@ -12,7 +12,11 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use tabled::{
     builder::Builder,
-    settings::{Padding, Style as TableStyle, Width, object::Columns, peaker::PriorityMax},
+    settings::{
+        Color, Padding, Style as TableStyle, Width,
+        object::{Columns, Rows},
+        peaker::PriorityMax,
+    },
 };
 
 use crate::{
@@ -94,7 +98,7 @@ pub fn table(heading: &[&str], rows: &[Vec<String>]) {
         return;
     }
     let mut builder = Builder::default();
-    builder.push_record(heading.iter().map(|name| format!("{BOLD}{name}{BOLD:#}")));
+    builder.push_record(heading.iter().copied());
     for row in rows {
         builder.push_record(row);
     }
@@ -103,6 +107,7 @@ pub fn table(heading: &[&str], rows: &[Vec<String>]) {
         .with(TableStyle::empty())
         .with(Padding::new(0, 2, 0, 0));
     table.modify(Columns::last(), Padding::zero());
+    table.modify(Rows::first(), Color::BOLD);
     if let Some(width) = width() {
         table.with(
             Width::truncate(width)

@@ -87,7 +87,8 @@ pub struct Entry {
 pub struct TokenState {
     /// Whether who opens it now has to present a token.
     pub needed: bool,
-    /// Whether an administrator has presented it: only vfio-pci-rust tells, and only root.
+    /// Whether it opens without a token, since an administrator has presented it or, of a PF, since no VF is open.
+    /// Only vfio-pci-rust tells, and only root.
     pub admitted: Option<bool>,
     /// Of a PF: `set` or `random`; only vfio-pci-rust tells.
     pub state: Option<String>,
@@ -300,8 +301,8 @@ impl Entry {
     pub fn token_word(&self) -> &str {
         match &self.token {
             None => "-",
-            Some(token) if token.admitted == Some(true) => "admitted",
             Some(token) if token.needed => "needed",
+            Some(token) if self.role == RoleName::Vf && token.admitted == Some(true) => "admitted",
             Some(token) => token.state.as_deref().unwrap_or("-"),
         }
     }
