@@ -36,6 +36,8 @@ class Lockdown(Case):
     """Debian's kernel, locked down."""
 
     def test_an_unsigned_module_is_refused(self):
+        if not os.path.ismount("/sys/kernel/security"):
+            subprocess.run(["mount", "-t", "securityfs", "securityfs", "/sys/kernel/security"], check=True)
         _, last = self.doctor(PF, status=REFUSED)
         self.assertEqual(last["check"], "module")
         self.assertIn("locked down, so it takes signed modules only", last["text"])
@@ -43,7 +45,7 @@ class Lockdown(Case):
 
 
 class WithoutIommu(Case):
-    """A machine whose IOMMU is off."""
+    """A machine whose IOMMU is off, with a kernel that can do without one."""
 
     def test_the_iommu_is_off(self):
         for words in ((PF,), ()):
@@ -64,7 +66,7 @@ class WithoutIommu(Case):
 
 
 class ManyVfs(Case):
-    """A drive with 127 VFs."""
+    """A drive with many VFs."""
 
     NVME = "0000:01:00.0"
 
@@ -80,5 +82,5 @@ class ManyVfs(Case):
     def test_the_number_of_system_calls_grows_with_that_of_the_vfs(self):
         load(enable_sriov=1)
         bind(self.NVME)
-        few, some, many = (self.calls(vfs) for vfs in (1, 64, 127))
+        few, some, many = (self.calls(vfs) for vfs in (1, 16, 31))
         self.assertLess(abs((many - some) - (some - few)), (some - few) / 20, (few, some, many))

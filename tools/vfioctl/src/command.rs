@@ -24,7 +24,7 @@ use crate::{
     machine::{Function, Machine, Role},
     open,
     output::{self, Output},
-    report::{self, Entry, Examination, Member, Verdict},
+    report::{self, Entry, Examination, Member, Names, Verdict},
     token::{NewFile, Token},
     users::{self, Users},
 };
@@ -54,13 +54,14 @@ pub fn interrupts() -> Arc<AtomicBool> {
 
 pub fn list(machine: &Machine, output: Output, vfio_only: bool) {
     let users = Users::of(machine);
+    let mut names = Names::default();
     let wanted =
         |function: &Function| function.vfio.is_some() || !vfio_only && !function.is_bridge();
     let functions: Vec<_> = machine
         .functions()
         .iter()
         .filter(|function| wanted(function))
-        .map(|function| Entry::of(machine, &users, function))
+        .map(|function| Entry::of(machine, &users, &mut names, function))
         .collect();
     if output.json {
         output.object(&report::List { functions });
@@ -116,7 +117,8 @@ pub fn show(machine: &Machine, output: Output, device: &str) -> Result<()> {
     let function = machine.find(device)?;
     let users = Users::of(machine);
     let folder = Machine::folder(function.address);
-    let entry = |function: &Function| Entry::of(machine, &users, function);
+    let mut names = Names::default();
+    let mut entry = |function: &Function| Entry::of(machine, &users, &mut names, function);
     let group = function
         .group
         .map(|number| machine.group(number))
@@ -142,8 +144,12 @@ pub fn show(machine: &Machine, output: Output, device: &str) -> Result<()> {
                 driver: member.driver.clone(),
             })
             .collect(),
-        pf: pf.as_ref().map(entry),
-        vfs: machine.vfs(function.address).iter().map(entry).collect(),
+        pf: pf.as_ref().map(&mut entry),
+        vfs: machine
+            .vfs(function.address)
+            .iter()
+            .map(&mut entry)
+            .collect(),
     };
     if output.json {
         output.object(&show);

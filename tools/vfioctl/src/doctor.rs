@@ -217,10 +217,10 @@ impl Doctor<'_> {
                     .machine
                     .read("/proc/sys/kernel/osrelease")
                     .unwrap_or_default();
-                let installed = self
+                let list = self
                     .machine
-                    .read(format!("/lib/modules/{release}/modules.dep"))
-                    .unwrap_or_default();
+                    .path(format!("/lib/modules/{release}/modules.dep"));
+                let installed = std::fs::read_to_string(list).unwrap_or_default();
                 if installed.contains("/vfio-pci-rust.ko") {
                     RUST
                 } else {
@@ -785,3 +785,6 @@ pub fn user(name: &str) -> Result<User> {
         .flatten()
         .ok_or_else(|| Failure::refused(format!("there is no user {name}")).mend("getent passwd"))
 }
+
+#[cfg(test)]
+mod tests;

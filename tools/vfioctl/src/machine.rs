@@ -3,7 +3,8 @@
 //! What sysfs tells of PCI functions and of VFIO.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -92,14 +93,18 @@ impl Machine {
         self.root.join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    /// The text of a small file, without the newline. `None` if it cannot be read.
+    /// The text of a file of sysfs or procfs that is no longer than a page, without the newline. `None` if it
+    /// cannot be read.
     pub fn read(&self, path: impl AsRef<Path>) -> Option<String> {
-        Some(
-            fs::read_to_string(self.path(path))
-                .ok()?
-                .trim_end()
-                .to_owned(),
-        )
+        self.read_file(path.as_ref()).ok()
+    }
+
+    fn read_file(&self, path: &Path) -> io::Result<String> {
+        let mut page = [0; 4096];
+        // One call has all of it, and there can be a thousand of these files.
+        let length = fs::File::open(self.path(path))?.read(&mut page)?;
+        let text = std::str::from_utf8(&page[..length]).map_err(io::Error::other)?;
+        Ok(text.trim_end().to_owned())
     }
 
     pub fn exists(&self, path: impl AsRef<Path>) -> bool {
@@ -152,33 +157,39 @@ impl Machine {
     /// The function at that address, if there is one.
     pub fn function(&self, address: Address) -> Option<Function> {
         let folder = Self::folder(address);
-        let number = |name: &str| {
-            let text = self.read(folder.join(name))?;
-            u32::from_str_radix(text.strip_prefix("0x")?, 16).ok()
+        // Most of it is in one file.
+        let facts = self.read(folder.join("uevent"))?;
+        let fact = |name: &str| {
+            facts
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
         };
-        let id = |name: &str| {
-            number(name)
-                .and_then(|id| u16::try_from(id).ok())
-                .unwrap_or(0)
-        };
-        let class = number("class")?;
+        let hex = |text: &str| u32::from_str_radix(text, 16).ok();
+        let id = |text: &str| hex(text).and_then(|id| u16::try_from(id).ok());
+        let (vendor, device) = fact("PCI_ID")?.split_once(':')?;
         let vfio = self.names(folder.join("vfio-dev")).into_iter().next();
+        let role = self.role(&folder);
         Some(Function {
             address,
-            vendor: id("vendor"),
-            device: id("device"),
-            class,
-            driver: self.link(folder.join("driver")),
+            vendor: id(vendor)?,
+            device: id(device)?,
+            class: hex(fact("PCI_CLASS")?)?,
+            driver: fact("DRIVER").map(str::to_owned),
             driver_override: self
                 .read(folder.join("driver_override"))
                 .filter(|name| name != "(null)" && !name.is_empty()),
-            role: self.role(&folder),
+            role,
             group: self
                 .link(folder.join("iommu_group"))
                 .and_then(|number| number.parse().ok()),
-            token: vfio.as_ref().and_then(|_| self.token_files(&folder)),
+            token: vfio.as_ref().and_then(|_| self.token_files(&folder, role)),
             vfio,
         })
+    }
+
+    /// Whether the driver of the function at that address is one of VFIO's.
+    pub fn is_under_vfio(&self, address: Address) -> bool {
+        self.exists(Self::folder(address).join("vfio-dev"))
     }
 
     fn role(&self, folder: &Path) -> Role {
@@ -208,17 +219,23 @@ impl Machine {
         }
     }
 
-    fn token_files(&self, folder: &Path) -> Option<TokenFiles> {
+    fn token_files(&self, folder: &Path, role: Role) -> Option<TokenFiles> {
         let folder = folder.join("vf_token");
-        self.exists(&folder).then(|| TokenFiles {
-            admitted: self.read(folder.join("admit")).map(|text| text == "1"),
-            state: self.read(folder.join("state")),
-            generation: self
-                .read(folder.join("generation"))
-                .and_then(|text| text.parse().ok()),
-            open_vfs: self
-                .read(folder.join("open_vfs"))
-                .and_then(|text| text.parse().ok()),
+        let admitted = match self.read_file(&folder.join("admit")) {
+            Ok(text) => Some(text == "1"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(_) => None,
+        };
+        // The others are the PF's alone.
+        let read = |name: &str| {
+            let is_pf = matches!(role, Role::Pf { .. });
+            is_pf.then(|| self.read(folder.join(name))).flatten()
+        };
+        Some(TokenFiles {
+            admitted,
+            state: read("state"),
+            generation: read("generation").and_then(|text| text.parse().ok()),
+            open_vfs: read("open_vfs").and_then(|text| text.parse().ok()),
         })
     }
 

@@ -207,7 +207,7 @@ pub fn explain(
 /// Whether whoever opens the VF has to present a token, as far as the drivers of VF and PF tell.
 pub fn token_is_asked_for(machine: &Machine, function: &Function) -> bool {
     match function.role {
-        Role::Vf { pf } => machine.function(pf).is_some_and(|pf| pf.vfio.is_some()),
+        Role::Vf { pf } => machine.is_under_vfio(pf),
         Role::Pf { .. } => true,
         Role::Plain => false,
     }

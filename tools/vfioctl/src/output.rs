@@ -92,9 +92,8 @@ pub fn line(text: impl fmt::Display) {
 /// A table: on a terminal with a heading, as wide as that; else one row a line, its fields separated by tabs.
 pub fn table(heading: &[&str], rows: &[Vec<String>]) {
     if !std::io::stdout().is_terminal() {
-        for row in rows {
-            line(row.join("\t"));
-        }
+        let lines: Vec<_> = rows.iter().map(|row| row.join("\t")).collect();
+        line(lines.join("\n"));
         return;
     }
     let mut builder = Builder::default();

@@ -2,9 +2,9 @@
 
 //! What `--json` prints. The keys stay as they are; new ones may come.
 
-use std::sync::OnceLock;
+use std::{collections::HashMap, fs, sync::OnceLock};
 
-use pciid_parser::Database;
+use pciid_parser::{Database, schema::Vendor};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -233,16 +233,32 @@ impl From<&Failure> for Error {
     }
 }
 
-/// The pci.ids database of the machine, read when it is first asked for.
-fn database() -> Option<&'static Database> {
-    static DATABASE: OnceLock<Option<Database>> = OnceLock::new();
-    DATABASE.get_or_init(|| Database::read().ok()).as_ref()
+/// The vendor with that number, or the class (`C 02`), out of the pci.ids database. To parse all of its forty
+/// thousand lines takes longer than everything else, so the crate gets those that are asked for.
+fn database(name: &str) -> Option<Database> {
+    static TEXT: OnceLock<Vec<u8>> = OnceLock::new();
+    let read = || {
+        PLACES
+            .iter()
+            .find_map(|path| fs::read(path).ok())
+            .unwrap_or_default()
+    };
+    let text = TEXT.get_or_init(read);
+    let start = memchr::memmem::find(text, format!("\n{name}  ").as_bytes())? + 1;
+    // What belongs to it is indented.
+    let end = memchr::memchr_iter(b'\n', &text[start..])
+        .map(|at| start + at + 1)
+        .find(|at| !matches!(text.get(*at), Some(b'\t' | b'#')))?;
+    Database::parse_db(&text[start..end]).ok()
 }
+
+/// Where distributions have it.
+const PLACES: [&str; 2] = ["/usr/share/misc/pci.ids", "/usr/share/hwdata/pci.ids"];
 
 /// The name of a class and subclass.
 pub fn class_name(class: u32) -> Option<String> {
     let [_, base, sub, _] = class.to_be_bytes();
-    let base = database()?.classes.get(&base)?;
+    let base = database(&format!("C {base:02x}"))?.classes.remove(&base)?;
     Some(
         base.subclasses
             .get(&sub)
@@ -251,16 +267,27 @@ pub fn class_name(class: u32) -> Option<String> {
     )
 }
 
-fn name(function: &Function) -> Option<String> {
-    let vendor = database()?.vendors.get(&function.vendor)?;
-    Some(match vendor.devices.get(&function.device) {
-        Some(device) => format!("{} {}", vendor.name, device.name),
-        None => vendor.name.clone(),
-    })
+/// The names of vendors and devices that have been asked for.
+#[derive(Default)]
+pub struct Names(HashMap<u16, Option<Vendor>>);
+
+impl Names {
+    fn of(&mut self, function: &Function) -> Option<String> {
+        let number = function.vendor;
+        let vendor = self
+            .0
+            .entry(number)
+            .or_insert_with(|| database(&format!("{number:04x}"))?.vendors.remove(&number));
+        let vendor = vendor.as_ref()?;
+        Some(match vendor.devices.get(&function.device) {
+            Some(device) => format!("{} {}", vendor.name, device.name),
+            None => vendor.name.clone(),
+        })
+    }
 }
 
 impl Entry {
-    pub fn of(machine: &Machine, users: &Users, function: &Function) -> Self {
+    pub fn of(machine: &Machine, users: &Users, names: &mut Names, function: &Function) -> Self {
         let (role, pf, vfs, total_vfs) = match function.role {
             Role::Plain => (RoleName::Plain, None, None, None),
             Role::Pf { vfs, total } => (RoleName::Pf, None, Some(vfs), Some(total)),
@@ -272,7 +299,7 @@ impl Entry {
             vendor: format!("{:04x}", function.vendor),
             device: format!("{:04x}", function.device),
             class: format!("{:06x}", function.class),
-            name: name(function),
+            name: names.of(function),
             driver: function.driver.clone(),
             driver_override: function.driver_override.clone(),
             vfio: function.vfio.is_some(),
