@@ -53,12 +53,22 @@ kernels() {
 
 # The same programs as on the test kernel, but less of what is random or repeated, and without what needs an
 # iommufd.
-stock() {
-	local name programs=() newest_stock=stock-$newest
-	check 'stock: the kernel has no iommufd' lab_kernel_has "$newest_stock" '# CONFIG_IOMMUFD is not set'
-	while IFS=: read -r _ name; do programs+=(-t "vfio_pci_rust:$name"); done <"$out/selftests/install/kselftest-list.txt"
-	may_skip='the kernel has no iommufd' guest "$newest_stock" stock env VFIO_PCI_RUST_OPERATIONS=500 VFIO_PCI_RUST_CALLS=20000 \
+stock_selftests() {
+	local name programs=()
+	for name; do programs+=(-t "vfio_pci_rust:$name"); done
+	may_skip='the kernel has no iommufd' guest "stock-$newest" stock env VFIO_PCI_RUST_OPERATIONS=500 VFIO_PCI_RUST_CALLS=20000 \
 		VFIO_PCI_RUST_INDICES=500 "$out/selftests/install/run_kselftest.sh" "${programs[@]}"
+}
+
+stock_tokens() {
+	check 'stock: the kernel has no iommufd' lab_kernel_has "stock-$newest" '# CONFIG_IOMMUFD is not set'
+	stock_selftests "${programs_tokens[@]}"
+}
+
+stock_life() {
+	local programs
+	mapfile -t programs < <(programs_life)
+	stock_selftests "${programs[@]}"
 	check "stock: make demo's story on Linux $oldest" \
 		says 0 'Every answer was the expected one' "$lab" run --kernel "stock-$oldest" -- tools/lab/demo.py
 }

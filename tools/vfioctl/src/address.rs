@@ -25,7 +25,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (bus, slot, function) = (
             self.routing >> 8,
-            self.routing >> 3 & 0x1f,
+            (self.routing >> 3) & 0x1f,
             self.routing & 7,
         );
         write!(f, "{:04x}:{bus:02x}:{slot:02x}.{function}", self.domain)
@@ -47,8 +47,8 @@ impl FromStr for Address {
         let (rest, function) = text.rsplit_once('.').ok_or(())?;
         let (rest, slot) = rest.rsplit_once(':').ok_or(())?;
         let (domain, bus) = rest.rsplit_once(':').unwrap_or(("0", rest));
-        let routing = field(bus, 1..=2, 0xff)? << 8
-            | field(slot, 1..=2, 0x1f)? << 3
+        let routing = (field(bus, 1..=2, 0xff)? << 8)
+            | (field(slot, 1..=2, 0x1f)? << 3)
             | field(function, 1..=1, 7)?;
         Ok(Self {
             domain: field(domain, 1..=8, u32::MAX)?,
