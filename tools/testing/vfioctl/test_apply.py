@@ -108,6 +108,12 @@ class Apply(Case):
         self.assertEqual(self.outcomes(config, status=NO_DEVICE), ["failed", "done", "done"])
         self.assertEqual(driver(PF), DRIVER)
 
+    def test_a_driver_that_does_not_take_it_leaves_it_to_the_one_before(self):
+        config = self.config(f'[[device]]\naddress = "{PF}"\ndriver = "virtio-pci"\n')
+        _, error = self.vfioctl("apply", config, status=REFUSED)
+        self.assertIn(f"virtio-pci did not take {PF}, which has igb now", error)
+        self.assertEqual(driver(PF), "igb")
+
     def test_what_went_wrong_is_said(self):
         for text, status, says in (
             ("[[device]]\naddress = 'eth0'\n", USAGE, "no address"),

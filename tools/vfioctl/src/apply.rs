@@ -426,14 +426,26 @@ fn bind(machine: &Machine, address: Address, driver: &str) -> Result<()> {
         "/sys/bus/pci/drivers_probe".into(),
         &address.to_string(),
     )?;
-    match there(machine, address)?.driver {
-        Some(now) if now == driver => Ok(()),
-        now => Err(Failure::refused(format!(
-            "{driver} did not take {address}, which has {} now: the kernel log says why",
-            now.as_deref().unwrap_or("no driver")
-        ))
-        .mend(format!("dmesg | grep {address}"))),
+    let now = there(machine, address)?.driver;
+    if now.as_deref() == Some(driver) {
+        return Ok(());
     }
+    // Whoever had it before gets it back.
+    if now.is_none() {
+        let before = function.driver_override.as_deref().unwrap_or("\n");
+        write(machine, folder.join("driver_override"), before)?;
+        write(
+            machine,
+            "/sys/bus/pci/drivers_probe".into(),
+            &address.to_string(),
+        )?;
+    }
+    let now = there(machine, address)?;
+    let has = now.driver_name();
+    Err(Failure::refused(format!(
+        "{driver} did not take {address}, which has {has} now: the kernel log says why"
+    ))
+    .mend(format!("dmesg | grep {address}")))
 }
 
 fn set_vfs(machine: &Machine, pf: Address, number: u32) -> Result<()> {
