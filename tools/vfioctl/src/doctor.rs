@@ -118,8 +118,14 @@ impl Doctor<'_> {
     }
 
     fn has_iommu(&self) -> bool {
+        // VFIO makes groups, too, in its unsafe mode.
+        let folder = "/sys/kernel/iommu_groups";
+        let is_real = |number: &String| {
+            let name = self.machine.read(format!("{folder}/{number}/name"));
+            name.as_deref() != Some("vfio-noiommu")
+        };
         !self.machine.names("/sys/class/iommu").is_empty()
-            || !self.machine.names("/sys/kernel/iommu_groups").is_empty()
+            || self.machine.names(folder).iter().any(is_real)
     }
 
     fn noiommu(&self) -> bool {

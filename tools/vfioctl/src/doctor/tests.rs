@@ -229,6 +229,8 @@ fn the_iommu_is_off() {
         "intel_iommu=on",
         Some("grubby --update-kernel=ALL --args=intel_iommu=on && reboot"),
     );
+    tree.file("sys/kernel/iommu_groups/0/name", "vfio-noiommu\n");
+    assert_eq!(tree.last(PF).0, "iommu");
     tree.file("sys/module/vfio/parameters/enable_unsafe_noiommu_mode", "Y");
     assert_ne!(tree.last(PF).0, "iommu");
 }
