@@ -212,14 +212,15 @@ is_built() {
 
 # The headers of the newer kernel are there before its source.
 kernel_is_upgraded() {
-	says 0 "linux-source-$newest is missing" install_kernel "$new" &&
+	says 0 "linux-source-$newest is missing" install_kernel "$new" "linux-image-$new" &&
 		[ -z "$(built_for "$new")" ] &&
 		apt_install "linux-source-$newest" &&
 		is_built "$version" "$release" "$new"
 }
 
 kernel_is_removed() {
-	on_machine apt-get purge -y "linux-headers-$release" "linux-binary-$release" "linux-modules-$release" &&
+	on_machine apt-get purge -y "linux-headers-$release" "linux-image-$release" "linux-binary-$release" \
+		"linux-modules-$release" &&
 		[ -z "$(built_for "$release")" ] &&
 		[ ! -e "$machine/lib/modules/$release/updates" ]
 }
@@ -253,7 +254,9 @@ upgrades() {
 	new=$(release_of "stock-$newest")
 	version=$(sed -n '1s/.*(\(.*\)).*/\1/p' packaging/debian/changelog)
 	check 'upgrades: packages of two versions' build_two
-	check "upgrades: a clean Debian with Linux $oldest" make_machine "linux-source-$oldest"
+	# The kernel as people have it: the package linux-image tells DKMS when it goes.
+	check "upgrades: a clean Debian with Linux $oldest" \
+		make_machine "linux-image-$release" linux-base/trixie-backports "linux-source-$oldest" initramfs-tools
 	check 'upgrades: apt installs it' install_package vfio-pci-rust-dkms
 	check 'upgrades: DKMS has built it' is_built "$version" "$release"
 	check "upgrades: Linux $newest comes, and then its source" kernel_is_upgraded
