@@ -219,8 +219,9 @@ kernel_is_upgraded() {
 }
 
 kernel_is_removed() {
-	on_machine apt-get purge -y "linux-headers-$release" "linux-image-$release" "linux-binary-$release" \
-		"linux-modules-$release" &&
+	[ -e "$machine/lib/modules/$release/updates" ] &&
+		on_machine apt-get purge -y "linux-headers-$release" "linux-image-$release" "linux-binary-$release" \
+			"linux-modules-$release" &&
 		[ -z "$(built_for "$release")" ] &&
 		[ ! -e "$machine/lib/modules/$release/updates" ]
 }
