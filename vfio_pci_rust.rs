@@ -62,6 +62,8 @@ struct Takeover;
 
 impl DriverName for Takeover {
     const NAME: &'static CStr = c"vfio-pci";
+    // For those who write it into `driver_override` all the same.
+    const OTHER: Option<&'static CStr> = Some(Own::NAME);
 }
 
 /// The name of the module of the driver in C, by which programs look for that, too.
@@ -96,7 +98,6 @@ impl kernel::Module for VfioPciRustModule {
         let mut link = None;
         let mut own_name = None;
         if takeover {
-            // For those who write it into `driver_override` all the same.
             let registration = driver.also_named::<Own>(module_name, module);
             own_name = Some(KBox::pin_init(registration, GFP_KERNEL)?);
             link = ModuleLink::new(TAKEOVER_MODULE, module)
@@ -107,7 +108,7 @@ impl kernel::Module for VfioPciRustModule {
             warn("device denylist disabled.", b"");
         }
         take_ids(&driver);
-        let overrides = take_devices(if takeover { Takeover::NAME } else { Own::NAME })?;
+        let overrides = take_devices(&driver)?;
         Ok(Self {
             _overrides: overrides,
             _link: link,
@@ -142,8 +143,8 @@ fn take_ids(driver: &Registration<VfioPciRust>) {
     }
 }
 
-/// Makes the driver of this name take the devices that the parameter `devices` names.
-fn take_devices(name: &'static CStr) -> Result<Option<Pin<KBox<Overrides>>>> {
+/// Makes the driver take the devices that the parameter `devices` names.
+fn take_devices(driver: &Registration<VfioPciRust>) -> Result<Option<Pin<KBox<Overrides>>>> {
     if params::devices().is_empty() {
         return Ok(None);
     }
@@ -157,7 +158,7 @@ fn take_devices(name: &'static CStr) -> Result<Option<Pin<KBox<Overrides>>>> {
         }
         address
     });
-    let overrides = KBox::pin_init(Overrides::new(name, addresses)?, GFP_KERNEL)?;
+    let overrides = KBox::pin_init(Overrides::new(driver.names(), addresses)?, GFP_KERNEL)?;
     overrides.give_present();
     Ok(Some(overrides))
 }

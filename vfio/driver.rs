@@ -37,6 +37,9 @@ use kernel::{
 pub(crate) trait DriverName {
     /// The name.
     const NAME: &'static CStr;
+
+    /// The one by which it is registered once more, if it is.
+    const OTHER: Option<&'static CStr> = None;
 }
 
 /// How a device is opened.

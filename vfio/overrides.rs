@@ -7,6 +7,7 @@
 use super::{
     bindings,
     chain::Chain,
+    driver::DriverName,
     result::to_result,
     Address, //
 };
@@ -40,6 +41,28 @@ use kernel::{
     types::Opaque, //
 };
 
+/// By which names devices find a driver.
+#[derive(Clone, Copy)]
+pub(crate) struct Names {
+    /// The one that devices are given to, and that the log has.
+    pub(super) first: &'static CStr,
+    /// A device of this one is the driver's, too.
+    other: Option<&'static CStr>,
+}
+
+impl Names {
+    pub(super) fn of<N: DriverName>() -> Self {
+        Self {
+            first: N::NAME,
+            other: N::OTHER,
+        }
+    }
+
+    fn any(self, is: impl Fn(&CStr) -> bool) -> bool {
+        is(self.first) || self.other.is_some_and(is)
+    }
+}
+
 /// PCI devices whose `driver_override` is a driver's name: those of some addresses that have no
 /// driver, now or when they come. As long as this lives; then the overrides that it made are taken
 /// back.
@@ -49,7 +72,7 @@ use kernel::{
 /// `notifier` is registered with the PCI bus, and its function is that of this type.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Overrides {
-    name: &'static CStr,
+    names: Names,
     wanted: Chain<Wanted>,
     #[pin]
     notifier: Opaque<notifier_block>,
@@ -68,14 +91,14 @@ unsafe impl Send for Overrides {}
 unsafe impl Sync for Overrides {}
 
 impl Overrides {
-    /// Begins to give devices that come to the driver of this name. For those that are there, call
-    /// [`Overrides::give_present`] afterwards.
+    /// Begins to give devices that come to the driver of these names, by the first one. For those
+    /// that are there, call [`Overrides::give_present`] afterwards.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
     pub(crate) fn new(
-        name: &'static CStr,
+        names: Names,
         addresses: impl Iterator<Item = Address>,
     ) -> Result<impl PinInit<Self, Error>> {
         let mut wanted = Chain::new();
@@ -86,7 +109,7 @@ impl Overrides {
             }
         }
         Ok(try_pin_init!(Self {
-            name,
+            names,
             wanted,
             // Last, since it may be called at once.
             notifier <- Opaque::try_ffi_init(|slot: *mut notifier_block| {
@@ -123,12 +146,12 @@ impl Overrides {
                 continue;
             };
             let lock = DeviceLock::new(&pdev);
-            let given = match lock.has_driver(self.name) {
+            let given = match lock.has_driver(self.names) {
                 // Whoever is about to bind another driver waits for the lock, and looks again.
                 None => self.give(&pdev, wanted),
                 Some(is_it) => {
                     if !is_it {
-                        tell_kept(&pdev, self.name, c"it has a driver");
+                        tell_kept(&pdev, self.names.first, c"it has a driver");
                     }
                     false
                 }
@@ -144,16 +167,17 @@ impl Overrides {
 
     /// Makes the override, if the device has none, and returns whether it is the driver's.
     fn give(&self, pdev: &pci::Device, wanted: &Wanted) -> bool {
-        let why = match match_override(pdev, self.name) {
-            Some(true) => return true,
-            Some(false) => c"its driver_override is another driver",
-            None if set_override(pdev, self.name).is_err() => c"there is no memory",
+        let is = |name: &CStr| match_override(pdev, name) == Some(true);
+        let why = match match_override(pdev, self.names.first) {
+            Some(_) if self.names.any(is) => return true,
+            Some(_) => c"its driver_override is another driver",
+            None if set_override(pdev, self.names.first).is_err() => c"there is no memory",
             None => {
                 wanted.made.store(true, Relaxed);
                 return true;
             }
         };
-        tell_kept(pdev, self.name, why);
+        tell_kept(pdev, self.names.first, why);
         false
     }
 
@@ -214,7 +238,7 @@ impl PinnedDrop for Overrides {
                 continue;
             }
             if let Some(pdev) = find(wanted.address) {
-                if match_override(&pdev, self.name) == Some(true) {
+                if match_override(&pdev, self.names.first) == Some(true) {
                     // Without a name it cannot fail.
                     let _ = set_override(&pdev, c"");
                 }
@@ -234,12 +258,14 @@ impl<'a> DeviceLock<'a> {
         Self(dev, PhantomData)
     }
 
-    /// Whether the driver of this name has the device; nothing if none has it.
-    fn has_driver(&self, name: &CStr) -> Option<bool> {
+    /// Whether the driver of these names has the device; nothing if none has it.
+    fn has_driver(&self, names: Names) -> Option<bool> {
         // SAFETY: The device is valid. Under its lock the driver stays the same, and there.
         let driver = unsafe { (*self.0).driver.as_ref() }?;
         // SAFETY: Both are C strings; that of a driver is there as long as the driver.
-        Some(unsafe { kernel::bindings::strcmp(driver.name, name.as_char_ptr()) } == 0)
+        let is =
+            |name: &CStr| unsafe { kernel::bindings::strcmp(driver.name, name.as_char_ptr()) == 0 };
+        Some(names.any(is))
     }
 }
 
@@ -314,9 +340,9 @@ fn tell_kept(pdev: &pci::Device, name: &CStr, why: &CStr) {
 }
 
 /// Tells of the device, if another driver than this has it.
-pub(super) fn tell_if_kept(pdev: &pci::Device, name: &CStr) {
+pub(super) fn tell_if_kept(pdev: &pci::Device, names: Names) {
     let lock = DeviceLock::new(pdev);
-    if lock.has_driver(name) == Some(false) {
-        tell_kept(pdev, name, c"it has a driver");
+    if lock.has_driver(names) == Some(false) {
+        tell_kept(pdev, names.first, c"it has a driver");
     }
 }

@@ -15,7 +15,10 @@ use super::{
         DriverName,
         DriverVTable, //
     },
-    overrides,
+    overrides::{
+        self,
+        Names, //
+    },
     result::{
         from_result,
         to_result, //
@@ -74,7 +77,7 @@ static ID_TABLE: [kernel::bindings::pci_device_id; 2] = {
 pub(crate) struct Registration<T: Driver> {
     #[pin]
     driver: Opaque<kernel::bindings::pci_driver>,
-    name: &'static CStr,
+    names: Names,
     ops: &'static bindings::vfio_device_ops,
     _driver: PhantomData<T>,
 }
@@ -96,7 +99,7 @@ impl<T: Driver> Registration<T> {
         module: &'static ThisModule,
     ) -> impl PinInit<Self, Error> {
         Self::with_ops(
-            N::NAME,
+            Names::of::<N>(),
             DriverVTable::<T>::named::<N>(),
             module_name,
             module,
@@ -114,17 +117,17 @@ impl<T: Driver> Registration<T> {
         module_name: &'static CStr,
         module: &'static ThisModule,
     ) -> impl PinInit<Self, Error> {
-        Self::with_ops(N::NAME, self.ops, module_name, module)
+        Self::with_ops(Names::of::<N>(), self.ops, module_name, module)
     }
 
     fn with_ops(
-        name: &'static CStr,
+        names: Names,
         ops: &'static bindings::vfio_device_ops,
         module_name: &'static CStr,
         module: &'static ThisModule,
     ) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            name,
+            names,
             ops,
             _driver: PhantomData,
             // Last, since devices are bound from inside of the registration.
@@ -135,7 +138,7 @@ impl<T: Driver> Registration<T> {
                     slot.write_bytes(0, 1);
                     &mut *slot
                 };
-                driver.name = name.as_char_ptr();
+                driver.name = names.first.as_char_ptr();
                 driver.id_table = ID_TABLE.as_ptr();
                 driver.probe = Some(Self::probe);
                 driver.remove = Some(Self::remove);
@@ -177,6 +180,11 @@ impl<T: Driver> Registration<T> {
         })
     }
 
+    /// By which names devices find the driver.
+    pub(crate) fn names(&self) -> Names {
+        self.names
+    }
+
     /// Tells in the log which devices with these IDs another driver has, and keeps.
     pub(crate) fn tell_kept(&self, id: &Id) {
         let ids = [
@@ -201,7 +209,7 @@ impl<T: Driver> Registration<T> {
             };
             // SAFETY: The device is valid, and the table ends with an entry of zeroes.
             if !unsafe { kernel::bindings::pci_match_id(ids.as_ptr(), at) }.is_null() {
-                overrides::tell_if_kept(pdev, self.name);
+                overrides::tell_if_kept(pdev, self.names);
             }
         }
     }

@@ -340,6 +340,25 @@ TEST_F(devices, go_to_the_name_that_is_taken_over)
 	EXPECT_TRUE(is_override(self->pf, NULL));
 }
 
+/* What has the driver under its own name is not told to be another driver's. */
+TEST_F(devices, keep_its_own_name_under_takeover)
+{
+	const char * const kept[] = { self->pf, "not given to ", NULL };
+	char parameters[192], vendor[16], device[16];
+
+	ASSERT_EQ(0, write_sysfs(DRIVER, "/sys/bus/pci/devices/%s/driver_override", self->pf));
+	ASSERT_LT(0, read_sysfs(vendor, sizeof(vendor),
+				"/sys/bus/pci/devices/%s/vendor", self->pf));
+	ASSERT_LT(0, read_sysfs(device, sizeof(device),
+				"/sys/bus/pci/devices/%s/device", self->pf));
+	snprintf(parameters, sizeof(parameters), "takeover=1 ids=%s:%s", vendor, device);
+	ASSERT_EQ(0, load_devices(self->pf, parameters));
+	EXPECT_TRUE(is_bound(self->pf, DRIVER));
+	EXPECT_FALSE(log_has(self->log, kept));
+	ASSERT_EQ(0, unload(DRIVER));
+	EXPECT_TRUE(is_override(self->pf, DRIVER));
+}
+
 TEST_F(devices, ids_tells_which_ones_are_kept)
 {
 	const char * const kept[] = { self->other, "not given to " DRIVER, "has a driver", NULL };
