@@ -32,10 +32,8 @@ FIXTURE_SETUP(access)
 		SKIP(return, "%s", problem);
 	/* New device nodes, with the rights that the kernel gives them. */
 	ASSERT_EQ(0, bind_driver(self->pf, NULL));
-	ASSERT_EQ(0, ensure_pf(self->pf, DRIVER, 2));
-	ASSERT_EQ(0, open_device(&self->pf_device, self->pf, PATH_GROUP, NULL));
+	ASSERT_EQ(0, start_pf(&self->pf_device, self->pf, DRIVER, 2, PATH_GROUP));
 	ASSERT_EQ(0, vf_bdf(self->pf, 0, self->vf));
-	ASSERT_EQ(0, set_token(self->pf_device.fd, token_a));
 }
 
 FIXTURE_TEARDOWN(access)

@@ -43,11 +43,9 @@ FIXTURE_SETUP(admit)
 	if (problem)
 		SKIP(return, "%s", problem);
 
-	ASSERT_EQ(0, ensure_pf(self->pf, DRIVER, 2));
+	ASSERT_EQ(0, start_pf(&self->pf_device, self->pf, DRIVER, 2, variant->path));
 	ASSERT_EQ(0, vf_bdf(self->pf, 0, self->vf));
 	ASSERT_EQ(0, vf_bdf(self->pf, 1, self->other_vf));
-	ASSERT_EQ(0, open_device(&self->pf_device, self->pf, variant->path, NULL));
-	ASSERT_EQ(0, set_token(self->pf_device.fd, token_a));
 	ASSERT_EQ(0, admit(self->pf, NULL));
 	ASSERT_EQ(0, admit(self->vf, NULL));
 	ASSERT_EQ(0, admit(self->other_vf, NULL));

@@ -624,6 +624,13 @@ int set_token(int fd, const uint8_t *token)
 			   VFIO_DEVICE_FEATURE_PCI_VF_TOKEN, token, UUID_LEN);
 }
 
+int start_pf(struct device *device, const char *pf, const char *driver, int count,
+	     enum path path)
+{
+	return ensure_pf(pf, driver, count) ?: open_device(device, pf, path, NULL) ?:
+	       set_token(device->fd, token_a);
+}
+
 int64_t now(clockid_t clock)
 {
 	struct timespec time;

@@ -167,6 +167,13 @@ enum path any_path(void);
 /* Opens and closes again. */
 int try_open(const char *bdf, enum path path, const uint8_t *token);
 
+/*
+ * Opens a PF, once it is as ensure_pf() makes it, and sets token_a: what most tests
+ * of the token start from.
+ */
+int start_pf(struct device *device, const char *pf, const char *driver, int count,
+	     enum path path);
+
 /* VFIO_DEVICE_SET_IRQS for the first interrupt of an index. */
 int set_irq(int fd, uint32_t flags, uint32_t index, int event);
 

@@ -43,12 +43,10 @@ FIXTURE_SETUP(process)
 	self->device = (struct device)DEVICE_CLOSED;
 	if (problem)
 		SKIP(return, "%s", problem);
-	ASSERT_EQ(0, ensure_pf(self->pf, DRIVER, 1));
+	ASSERT_EQ(0, start_pf(&self->pf_device, self->pf, DRIVER, 1, variant->path));
 	ASSERT_EQ(0, vf_bdf(self->pf, 0, self->vf));
 	if (!is_bound(self->vf, DRIVER))
 		ASSERT_EQ(0, bind_driver(self->vf, DRIVER));
-	ASSERT_EQ(0, open_device(&self->pf_device, self->pf, variant->path, NULL));
-	ASSERT_EQ(0, set_token(self->pf_device.fd, token_a));
 }
 
 FIXTURE_TEARDOWN(process)
@@ -376,11 +374,10 @@ FIXTURE_SETUP(two_pfs)
 	if (problem)
 		SKIP(return, "%s", problem);
 	for (i = 0; i < 2; i++) {
-		ASSERT_EQ(0, ensure_pf(self->pfs[i], DRIVER, 1));
+		ASSERT_EQ(0, start_pf(&self->pf_devices[i], self->pfs[i], DRIVER, 1, any_path()));
 		ASSERT_EQ(0, vf_bdf(self->pfs[i], 0, self->vfs[i]));
-		ASSERT_EQ(0, open_device(&self->pf_devices[i], self->pfs[i], any_path(), NULL));
-		ASSERT_EQ(0, set_token(self->pf_devices[i].fd, i ? token_b : token_a));
 	}
+	ASSERT_EQ(0, set_token(self->pf_devices[1].fd, token_b));
 }
 
 FIXTURE_TEARDOWN(two_pfs)

@@ -43,11 +43,9 @@ FIXTURE_SETUP(token)
 	if (problem)
 		SKIP(return, "%s", problem);
 
-	ASSERT_EQ(0, ensure_pf(self->pf, DRIVER, 2));
-	ASSERT_EQ(0, open_device(&self->pf_device, self->pf, variant->path, NULL));
+	ASSERT_EQ(0, start_pf(&self->pf_device, self->pf, DRIVER, 2, variant->path));
 	ASSERT_EQ(0, vf_bdf(self->pf, 0, self->vf));
 	ASSERT_EQ(0, vf_bdf(self->pf, 1, self->other_vf));
-	ASSERT_EQ(0, set_token(self->pf_device.fd, token_a));
 }
 
 FIXTURE_TEARDOWN(token)
@@ -265,11 +263,9 @@ FIXTURE_SETUP(lenient)
 		SKIP(return, "%s", problem);
 
 	ASSERT_EQ(0, set_parameter(DRIVER, "lenient_token", "Y"));
-	ASSERT_EQ(0, ensure_pf(self->pf, DRIVER, 1));
+	ASSERT_EQ(0, start_pf(&self->pf_device, self->pf, DRIVER, 1, variant->path));
 	ASSERT_EQ(0, vf_bdf(self->pf, 0, self->vf));
 	ASSERT_EQ(0, bind_driver(self->vf, variant->vf_driver));
-	ASSERT_EQ(0, open_device(&self->pf_device, self->pf, variant->path, NULL));
-	ASSERT_EQ(0, set_token(self->pf_device.fd, token_a));
 }
 
 FIXTURE_TEARDOWN(lenient)
@@ -552,11 +548,9 @@ FIXTURE_SETUP(mixed)
 	if (problem)
 		SKIP(return, "%s", problem);
 
-	ASSERT_EQ(0, ensure_pf(self->pf, variant->pf_driver, 1));
+	ASSERT_EQ(0, start_pf(&self->pf_device, self->pf, variant->pf_driver, 1, variant->path));
 	ASSERT_EQ(0, vf_bdf(self->pf, 0, self->vf));
 	ASSERT_EQ(0, bind_driver(self->vf, variant->vf_driver));
-	ASSERT_EQ(0, open_device(&self->pf_device, self->pf, variant->path, NULL));
-	ASSERT_EQ(0, set_token(self->pf_device.fd, token_a));
 }
 
 FIXTURE_TEARDOWN(mixed)
