@@ -493,6 +493,13 @@ fn devices_are_found_by_their_names() {
             "{name}"
         );
     }
+    // A member that VFIO does not have does not count.
+    tree.file("sys/kernel/iommu_groups/11/devices/0000:01:00.1", "");
+    tree.file(
+        "sys/bus/pci/devices/0000:01:00.1/uevent",
+        "PCI_CLASS=40300\nPCI_ID=8086:1\n",
+    );
+    assert!(machine.find("/dev/vfio/11").is_ok());
     tree.file("sys/kernel/iommu_groups/11/devices/0000:01:10.0", "");
     assert_eq!(
         machine.find("/dev/vfio/11").err().unwrap().status,
