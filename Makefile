@@ -14,8 +14,14 @@ sign = $(if $(wildcard $(KDIR)/certs/signing_key.*),,CONFIG_MODULE_SIG_ALL=)
 depmod = $(if $(wildcard $(KDIR)/System.map),,depmod $(if $(INSTALL_MOD_PATH),-b '$(INSTALL_MOD_PATH)') \
 	'$(shell cat '$(KDIR)/include/config/kernel.release')')
 
+# Where `make vfioctl_install` puts the tool and what belongs to it, below DESTDIR.
+prefix ?= /usr/local
+zsh_folder ?= $(prefix)/share/zsh/site-functions
+vfioctl := $(CURDIR)/build/vfioctl
+cargo = cargo $(1) --release --locked --manifest-path tools/vfioctl/Cargo.toml --target-dir '$(vfioctl)'
+
 .PHONY: help demo check check-builds check-clients check-debug check-host bench deb dkms modules modules_install \
-	interfaces install-tree remove-tree clean
+	vfioctl vfioctl_install interfaces install-tree remove-tree clean
 
 help:
 	@echo 'In a virtual machine, as root, with nothing prepared:'
@@ -35,8 +41,10 @@ help:
 	@echo '  make remove-tree KSRC=TREE    take it out again'
 	@echo '  make modules [KDIR=BUILD]     build the module outside of the tree, in build/'
 	@echo '  make modules_install          install what was built (as root)'
-	@echo '  make deb [PREBUILT=RELEASE]   Debian packages, in build/deb: for DKMS; the module for one kernel'
+	@echo '  make deb [PREBUILT=RELEASE]   Debian packages, in build/deb: for DKMS; the module for one kernel; vfioctl'
 	@echo '  make dkms                     give the sources to DKMS, which builds for the running kernel (as root)'
+	@echo '  make vfioctl                  build the tool vfioctl, in build/vfioctl (needs cargo and scdoc)'
+	@echo '  make vfioctl_install [prefix=/usr/local]   install it with its man pages, completions and service (as root)'
 	@echo '  make bench PF=ADDRESS         compare with vfio-pci on this machine, with that device'
 	@echo '  make interfaces               what of the kernel the module in build/ uses'
 	@echo '  make clean                    remove build/'
@@ -79,6 +87,21 @@ modules modules_install:
 	+$(MAKE) -C '$(KDIR)' M='$(CURDIR)' MO='$(abspath $(MO))' $(if $(LLVM),LLVM=$(LLVM)) \
 		CONFIG_VFIO_PCI_RUST=m $(sign) $@
 	@$(if $(filter modules_install,$@),$(depmod))
+
+vfioctl:
+	$(call cargo,build)
+	$(call cargo,run) --quiet --example pages -- '$(vfioctl)/pages'
+	scdoc <tools/vfioctl/vfioctl.toml.5.scd >'$(vfioctl)/pages/vfioctl.toml.5'
+
+vfioctl_install:
+	@test -e '$(vfioctl)/pages/vfioctl.toml.5' || { echo "make: there is no vfioctl yet: 'make vfioctl' first" >&2; exit 1; }
+	install -D -t '$(DESTDIR)$(prefix)/sbin' '$(vfioctl)/release/vfioctl'
+	install -D -m 644 -t '$(DESTDIR)$(prefix)/share/man/man8' '$(vfioctl)'/pages/*.8
+	install -D -m 644 -t '$(DESTDIR)$(prefix)/share/man/man5' '$(vfioctl)'/pages/*.5
+	install -D -m 644 '$(vfioctl)/pages/vfioctl.bash' '$(DESTDIR)$(prefix)/share/bash-completion/completions/vfioctl'
+	install -D -m 644 -t '$(DESTDIR)$(prefix)/share/fish/vendor_completions.d' '$(vfioctl)/pages/vfioctl.fish'
+	install -D -m 644 -t '$(DESTDIR)$(zsh_folder)' '$(vfioctl)/pages/_vfioctl'
+	install -D -m 644 -t '$(DESTDIR)$(prefix)/lib/systemd/system' tools/vfioctl/vfioctl-apply.service
 
 interfaces:
 	@tools/interfaces '$(MO)'
