@@ -131,16 +131,27 @@ use_package() {
 
 # An initramfs as Debian makes it, which has the driver of two cards of a kind, too, and what the user guide
 # puts into modprobe.d to get the first card at boot. It mounts the lab's root, in which no file names a device.
+# Another one without that mounts the machine itself, in which whatever is written ends with the guest.
 # shellcheck disable=SC2016 # the initramfs expands it
 make_initramfs() {
 	local choice=$machine/etc/modprobe.d/early.conf
 	sed -n 's/^  \(options vfio_pci_rust devices=.*\|softdep .*\)/\1/p' Documentation/user-guide.rst >"$choice" &&
-		printf '%s\n' igb 9p 9pnet_virtio >>"$machine/etc/initramfs-tools/modules" &&
+		printf '%s\n' igb 9p 9pnet_virtio overlay >>"$machine/etc/initramfs-tools/modules" &&
 		sed -i 's/^MODULES=.*/MODULES=list/' "$machine/etc/initramfs-tools/initramfs.conf" &&
 		echo 'mountroot() { mount -t 9p -r $ROOTFLAGS /dev/root "$rootmnt"; }' \
 			>"$machine/usr/share/initramfs-tools/scripts/lab" &&
 		on_machine mkinitramfs -o /boot/early "$release" &&
-		rm "$choice"
+		rm "$choice" &&
+		sed "s|MACHINE|$machine|" >"$machine/usr/share/initramfs-tools/scripts/lab" <<-'END' &&
+			mountroot() {
+				mkdir /lab /written
+				mount -t 9p -r $ROOTFLAGS /dev/root /lab
+				mount -t tmpfs tmpfs /written
+				mkdir /written/upper /written/work
+				mount -t overlay -o lowerdir=/labMACHINE,upperdir=/written/upper,workdir=/written/work overlay "$rootmnt"
+			}
+		END
+		on_machine mkinitramfs -o /boot/machine "$release"
 }
 
 # shellcheck disable=SC2016 # the guest's shell expands it
@@ -149,6 +160,54 @@ use_initramfs() {
 		--device igb --device igb -- sh -ec '
 		cd /sys/bus/pci/devices
 		for driver in 0000:0[12]:00.0/driver; do basename "$(readlink "$driver")"; done | xargs'
+}
+
+# ---- the package of vfioctl ----------------------------------------------------------------------------
+
+# shellcheck disable=SC2016 # the machine's shell expands it
+has_pages() {
+	on_machine sh -ec 'for page in vfioctl vfioctl-token-set vfioctl-apply vfioctl.toml; do
+		man --warnings --local-file "$(man --where "$page")" 2>&1 >/dev/null | { ! grep .; }
+	done'
+}
+
+# As bash-completion does it when somebody presses the tabulator.
+# shellcheck disable=SC2016 # the machine's shell expands it
+completes() {
+	says 0 'check set withdraw' on_machine bash -ec '. /usr/share/bash-completion/bash_completion
+		_comp_load vfioctl || _completion_loader vfioctl
+		COMP_WORDS=(vfioctl token "")
+		COMP_CWORD=2
+		_vfioctl vfioctl "" token
+		printf "%s\n" "${COMPREPLY[@]}" | grep -v -e - -e help | sort | xargs'
+}
+
+# What a person configures, with the example for DPDK; and a service that looks what comes of it when the machine boots.
+configure_vfioctl() {
+	local etc=$machine/etc
+	mkdir "$etc/vfioctl.d" "$etc/vfioctl" &&
+		sed 's/^vfs = .*/vfs = 2/' "$machine/usr/share/doc/vfioctl/examples/dpdk-pf.toml" >"$etc/vfioctl.d/card.toml" &&
+		install -m 600 /dev/null "$etc/vfioctl/card.token" &&
+		on_machine uuidgen >"$etc/vfioctl/card.token" &&
+		install tools/testing/boot-guest "$machine/usr/local/sbin" &&
+		printf '%s\n' '[Service]' 'ExecStart=boot-guest /etc/vfioctl/card.token' >"$etc/systemd/system/boot-guest.service" &&
+		ln -s ../boot-guest.service "$etc/systemd/system/multi-user.target.wants/"
+}
+
+# The machine boots as it would on real hardware, by systemd from Debian's initramfs. What it does is its own business.
+boot_machine() {
+	"$lab" run --kernel "stock-$newest" --initramfs "$machine/boot/machine" --append boot=lab --append init=/sbin/init \
+		--share "$machine" --device igb --device igb --log "$out/boot.console" -- true
+}
+
+# What the package has brought is gone, and what a person has written is not.
+# shellcheck disable=SC2016 # the machine's shell expands it
+purge_vfioctl() {
+	local left
+	on_machine apt-get purge -y vfioctl && ! grep 'Package: vfioctl' "$machine/var/lib/dpkg/status" || return
+	left=$(on_machine sh -c 'find / -xdev -path "$0" -prune -o -name "*vfioctl*" -print | sort | xargs' "${out%/*}")
+	echo "there are: $left"
+	[ "$left" = '/etc/vfioctl /etc/vfioctl.d' ] && [ -s "$machine/etc/vfioctl/card.token" ] && [ -s "$machine/etc/vfioctl.d/card.toml" ]
 }
 
 # What the packages have brought is gone: files, modules, what depmod knows of them.
@@ -172,7 +231,8 @@ package() {
 	"$lab" up --kernel "stock-$newest" || return
 	release=$(release_of "stock-$newest")
 	check 'package: make deb, and lintian finds nothing' packaging/build-deb "$packages" "$release"
-	check 'package: a clean Debian with the kernel' make_machine linux-headers-amd64 initramfs-tools-core
+	check 'package: a clean Debian with the kernel' make_machine linux-headers-amd64 initramfs-tools-core \
+		systemd-sysv udev uuid-runtime man-db bash-completion pci.ids
 	check 'package: apt installs it, DKMS builds for the kernel' \
 		says 0 "Installing /lib/modules/$release/updates/dkms/vfio-pci-rust.ko" install_package vfio-pci-rust-dkms
 	check 'package: a kernel that is too old is skipped' \
@@ -181,6 +241,13 @@ package() {
 	check 'package: the module of the package is used' says 0 "updates/dkms/vfio-pci-rust.ko" use_package
 	check 'package: mkinitramfs takes the module with it' make_initramfs
 	check 'package: from the initramfs one of two cards of a kind is taken' says 0 'vfio-pci-rust igb' use_initramfs
+	check 'package: apt installs vfioctl' install_package vfioctl
+	check 'package: man finds its pages' has_pages
+	check 'package: bash completes its words' completes
+	check 'package: a configuration for the next boot' configure_vfioctl
+	boot_machine 2>&1 | count_tap package ''
+	check 'package: nothing wrong in the log of that boot' log_is_clean "$out/boot.console"
+	check 'package: nothing is left of vfioctl after a purge but what people wrote' purge_vfioctl
 	check 'package: nothing is left after a purge' purge_package vfio-pci-rust-dkms
 	check 'package: one with a module for a release' install_package "vfio-pci-rust-modules-$release"
 	check 'package: the module of that is found' \
