@@ -147,16 +147,21 @@ install_packages() {
 	run_apt "compilers, QEMU, virtme-ng" root "
 		$install $(packages packages-stock packages)
 		$install -t $suite-backports $(backported_packages packages-stock packages)"
-	# Whom this machine trusts, for cargo: it may be behind a proxy with a certificate of its own.
-	if [[ -f /etc/ssl/certs/ca-certificates.crt ]]; then
+	trust_as_here
+	set_stamp root "$(wanted_root)"
+}
+
+# Whom this machine trusts, for cargo: it may be behind a proxy with a certificate of its own.
+trust_as_here() {
+	if [[ -d $root/etc/ssl/certs && -f /etc/ssl/certs/ca-certificates.crt ]]; then
 		cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
 	fi
-	set_stamp root "$(wanted_root)"
 }
 
 install_list() {
 	: >"$state/log/packages-$1.log"
 	run_apt "packages for $1" "packages-$1" "$install $(packages "packages-$1")"
+	trust_as_here
 	set_stamp "packages-$1" "$(wanted_list "$1")"
 }
 
