@@ -23,6 +23,13 @@
 #include "../kselftest.h"
 #endif
 
+/*
+ * The harness gives a test 30 seconds. That is too little where an emulated kernel
+ * looks after all of its memory and locks, beside other work.
+ */
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT	300
+
 #define DRIVER		VFIO_PCI_RUST_DRIVER_NAME
 #define C_DRIVER	"vfio-pci"
 #define BDF_LEN		13	/* "0000:01:10.0" with its end */
