@@ -262,9 +262,10 @@ impl<'a> DeviceLock<'a> {
     fn has_driver(&self, names: Names) -> Option<bool> {
         // SAFETY: The device is valid. Under its lock the driver stays the same, and there.
         let driver = unsafe { (*self.0).driver.as_ref() }?;
-        // SAFETY: Both are C strings; that of a driver is there as long as the driver.
-        let is =
-            |name: &CStr| unsafe { kernel::bindings::strcmp(driver.name, name.as_char_ptr()) == 0 };
+        let is = |name: &CStr| {
+            // SAFETY: Both are C strings; that of a driver is there as long as the driver.
+            unsafe { kernel::bindings::strcmp(driver.name, name.as_char_ptr()) == 0 }
+        };
         Some(names.any(is))
     }
 }
