@@ -45,11 +45,13 @@ pub enum Command {
     },
     /// Show a device with its IOMMU group, and its PF or VFs
     Show {
+        /// The device
         #[arg(value_name = "DEVICE")]
         device: String,
     },
     /// Open a device, which resets it, and list its VFIO features
     Features {
+        /// The device
         #[arg(value_name = "DEVICE")]
         device: String,
         #[command(flatten)]
@@ -63,6 +65,7 @@ pub enum Command {
     /// Goes through everything that has to hold, in the order in which the kernel asks, and stops at the first thing
     /// that is wrong. Without DEVICE it looks at what concerns the machine, and at every device under a VFIO driver.
     Doctor {
+        /// The device (default: all that are under a VFIO driver, and the machine)
         #[arg(value_name = "DEVICE")]
         device: Option<String>,
         /// For a program of that user (default: yours)
@@ -98,6 +101,7 @@ pub enum TokenCommand {
     ///
     /// The token comes from --file, from standard input, or is made by --generate.
     Set {
+        /// The physical function
         #[arg(value_name = "PF")]
         device: String,
         /// Make a random token; print it, or write it to --output
@@ -114,6 +118,7 @@ pub enum TokenCommand {
     },
     /// Present the token on behalf of a device, which then opens without one (vfio-pci-rust only)
     Admit {
+        /// The device
         #[arg(value_name = "DEVICE")]
         device: String,
         #[command(flatten)]
@@ -121,11 +126,13 @@ pub enum TokenCommand {
     },
     /// End that
     Withdraw {
+        /// The device
         #[arg(value_name = "DEVICE")]
         device: String,
     },
     /// Try whether a token opens a VF. Opening it for that resets it
     Check {
+        /// The virtual function
         #[arg(value_name = "VF")]
         device: String,
         #[command(flatten)]
