@@ -260,7 +260,7 @@ package() {
 # Of these sources, and of the same with a later version.
 build_two() {
 	local copy=$out/next name=packaging/debian/changelog
-	packaging/build-deb "$packages" && mkdir "$copy" && cp -r tools packaging Documentation README.md Makefile "$copy" && copy_kernel_files "$copy" &&
+	packaging/build-deb "$packages" && mkdir "$copy" && copy_folders "$copy" tools packaging Documentation README.md Makefile && copy_kernel_files "$copy" &&
 		sed -i '1s/(.*)/(9.9)/' "$copy/$name" && ! cmp "$copy/$name" "$name" &&
 		"$copy/packaging/build-deb" "$packages/next"
 }
