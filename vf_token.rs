@@ -29,6 +29,7 @@ use crate::{
         Closing,
         Device,
         Enabled,
+        ForeignVfs,
         Function,
         Locked,
         Opened,
@@ -203,34 +204,36 @@ fn pf_of(vf: &VfioDevice) -> Option<(&VfioDevice, &Arc<Token>)> {
 /// - `ENOMEM` if there are such VFs and no memory to look at them.
 /// - Those of `f`.
 #[inline]
-fn change(pf: &VfioDevice, token: &Token, mut f: impl FnMut(&mut State) -> Result) -> Result {
+fn change(pf: &VfioDevice, token: &Token, f: impl FnOnce(&mut State) -> Result) -> Result {
     let mut state = token.lock();
     if state.owns_all_vfs() {
         return f(&mut state);
     }
     let roster = state.roster();
     drop(state);
-    change_beside_others(pf, token, roster, &mut f)
+    let (_vfs, mut state) = lock_beside_others(pf, token, roster)?;
+    f(&mut state)
 }
 
+/// Takes the locks of the VFs that are not under this driver, and then that of the token, which is
+/// given back first.
 #[cold]
-fn change_beside_others(
-    pf: &VfioDevice,
-    token: &Token,
+fn lock_beside_others<'a>(
+    pf: &'a VfioDevice,
+    token: &'a Token,
     roster: Option<u64>,
-    f: &mut dyn FnMut(&mut State) -> Result,
-) -> Result {
+) -> Result<(ForeignVfs<'a>, Guard<'a, State, MutexBackend>)> {
     let roster = roster.ok_or(EAGAIN)?;
     // Who has a VF open is not to be disturbed by its locks.
     pf.core_match_token_uuid(None).map_err(|_| EBUSY)?;
     // Whoever opens a VF has the lock of its device set before that of the token.
-    let _vfs = pf.hold_foreign_vfs()?;
-    let mut state = token.lock();
+    let vfs = pf.hold_foreign_vfs()?;
+    let state = token.lock();
     // VFs that were passed over as this driver's may not be that any more.
     if state.roster() != Some(roster) {
         return Err(EAGAIN);
     }
-    f(&mut state)
+    Ok((vfs, state))
 }
 
 const TRY_AGAIN: &CStr =

@@ -62,6 +62,7 @@ pub(crate) use self::driver::{
     DriverName,
     Path, //
 };
+pub(crate) use self::foreign::ForeignVfs;
 pub(crate) use self::id::Id;
 pub(crate) use self::module_link::ModuleLink;
 pub(crate) use self::overrides::Overrides;
