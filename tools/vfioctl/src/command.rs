@@ -274,6 +274,21 @@ fn ready(machine: &Machine, function: &Function) -> Result<()> {
     Ok(())
 }
 
+/// Opens a device, and says before that this resets it.
+fn open_device(
+    machine: &Machine,
+    output: Output,
+    function: &Function,
+    token: Option<&Token>,
+) -> Result<open::Device> {
+    output.say(format_args!(
+        "opening {}, which resets it",
+        function.address
+    ));
+    open::open(machine, function, token)
+        .map_err(|refusal| open::explain(machine, function, token.is_some(), &refusal))
+}
+
 pub fn features(
     machine: &Machine,
     output: Output,
@@ -283,12 +298,7 @@ pub fn features(
     let function = machine.find(device)?;
     ready(machine, &function)?;
     let token = file.map(|file| Token::read(Some(file))).transpose()?;
-    output.say(format_args!(
-        "opening {}, which resets it",
-        function.address
-    ));
-    let device = open::open(machine, &function, token.as_ref())
-        .map_err(|refusal| open::explain(machine, &function, token.is_some(), &refusal))?;
+    let device = open_device(machine, output, &function, token.as_ref())?;
     let features: Vec<_> = (0u16..)
         .zip(open::FEATURES)
         .map(|(index, name)| {
@@ -564,13 +574,26 @@ pub fn admit(machine: &Machine, function: &Function, token: &Token) -> Result<()
     let file = admit_file(function)?;
     output::debug(format_args!("writing a token to {}", file.display()));
     let address = function.address;
-    machine.write(&file, &token.text()).map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
+    let error = match machine.write(&file, &token.text()) {
+        Ok(()) => return Ok(()),
+        Err(error) => error,
+    };
+    let why = match error.raw_os_error().map(Errno::from_raw) {
         // The file is root's, so this is the driver's answer only to root.
-        Some(Errno::EACCES) if geteuid().is_root() => Failure::refused(format!("{address} is not admitted: that is not the token of its PF")).mend(format!("vfioctl show {address}")),
-        Some(Errno::EINVAL) => Failure::refused(format!("{address} is not admitted: its PF is under no VFIO driver, so it opens without a token")).mend(format!("vfioctl show {address}")),
-        Some(Errno::EOPNOTSUPP) => Failure::refused(format!("{address} is not admitted: its PF is under another driver, and only one under vfio-pci-rust asks it")).mend(format!("vfioctl show {address}")),
-        _ => Failure::io(format_args!("{address} is not admitted"), &error),
-    })
+        Some(Errno::EACCES) if geteuid().is_root() => "that is not the token of its PF",
+        Some(Errno::EINVAL) => "its PF is under no VFIO driver, so it opens without a token",
+        Some(Errno::EOPNOTSUPP) => "its PF is not under vfio-pci-rust, which alone asks for that",
+        _ => {
+            return Err(Failure::io(
+                format_args!("{address} is not admitted"),
+                &error,
+            ));
+        }
+    };
+    Err(
+        Failure::refused(format!("{address} is not admitted: {why}"))
+            .mend(format!("vfioctl show {address}")),
+    )
 }
 
 pub fn token_admit(
@@ -628,12 +651,7 @@ pub fn token_check(
     }
     ready(machine, &function)?;
     let token = Token::read(file)?;
-    output.say(format_args!(
-        "opening {}, which resets it",
-        function.address
-    ));
-    open::open(machine, &function, Some(&token))
-        .map_err(|refusal| open::explain(machine, &function, true, &refusal))?;
+    open_device(machine, output, &function, Some(&token))?;
     done(
         output,
         function.address,
