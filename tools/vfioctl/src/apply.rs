@@ -292,7 +292,7 @@ impl Step<'_> {
             Self::Bind { function, driver } => has_driver(machine.function(*function), driver),
             Self::BindVf { pf, number, driver } => has_driver(vf(machine, *pf, *number), driver),
             Self::EnableSriov { driver } => {
-                machine.read(enable_sriov(machine, driver)).as_deref() == Some("Y")
+                machine.is_on(machine.parameter(driver, "enable_sriov"))
             }
             Self::Vfs { pf, number } => machine
                 .function(*pf)
@@ -312,12 +312,14 @@ impl Step<'_> {
             Self::BindVf { pf, number, driver } => {
                 bind(machine, the_vf(machine, *pf, *number)?.address, driver)
             }
-            Self::EnableSriov { driver } => write(machine, enable_sriov(machine, driver), "Y"),
+            Self::EnableSriov { driver } => {
+                write(machine, machine.parameter(driver, "enable_sriov"), "Y")
+            }
             Self::Vfs { pf, number } => set_vfs(machine, *pf, *number),
             Self::SetToken { pf, file } => {
                 command::set_token(
                     machine,
-                    &there(machine, *pf)?,
+                    &machine.get(*pf)?,
                     &Token::read_file(&machine.path(file))?,
                 )?;
                 if let Some(memory) = Memory::of(machine, *pf, file) {
@@ -332,10 +334,6 @@ impl Step<'_> {
             ),
         }
     }
-}
-
-fn there(machine: &Machine, address: Address) -> Result<Function> {
-    machine.find(&address.to_string())
 }
 
 fn vf(machine: &Machine, pf: Address, number: u32) -> Option<Function> {
@@ -358,14 +356,6 @@ fn write(machine: &Machine, path: PathBuf, text: &str) -> Result<()> {
             &error,
         )
     })
-}
-
-/// The parameter of the module behind a driver, which may have another name.
-fn enable_sriov(machine: &Machine, driver: &str) -> PathBuf {
-    let module = machine
-        .link(format!("/sys/bus/pci/drivers/{driver}/module"))
-        .unwrap_or_else(|| driver.replace('-', "_"));
-    format!("/sys/module/{module}/parameters/enable_sriov").into()
 }
 
 fn load(machine: &Machine, driver: &str) -> Result<()> {
@@ -403,7 +393,7 @@ fn unused<'a>(machine: &Machine, functions: impl IntoIterator<Item = &'a Functio
 }
 
 fn bind(machine: &Machine, address: Address, driver: &str) -> Result<()> {
-    let function = there(machine, address)?;
+    let function = machine.get(address)?;
     let vfs = machine.vfs(address);
     unused(machine, std::iter::once(&function).chain(&vfs))?;
     if function.vfio.is_some() && !vfs.is_empty() {
@@ -426,7 +416,7 @@ fn bind(machine: &Machine, address: Address, driver: &str) -> Result<()> {
         "/sys/bus/pci/drivers_probe".into(),
         &address.to_string(),
     )?;
-    let now = there(machine, address)?.driver;
+    let now = machine.get(address)?.driver;
     if now.as_deref() == Some(driver) {
         return Ok(());
     }
@@ -440,7 +430,7 @@ fn bind(machine: &Machine, address: Address, driver: &str) -> Result<()> {
             &address.to_string(),
         )?;
     }
-    let now = there(machine, address)?;
+    let now = machine.get(address)?;
     let has = now.driver_name();
     Err(Failure::refused(format!(
         "{driver} did not take {address}, which has {has} now: the kernel log says why"
@@ -449,7 +439,7 @@ fn bind(machine: &Machine, address: Address, driver: &str) -> Result<()> {
 }
 
 fn set_vfs(machine: &Machine, pf: Address, number: u32) -> Result<()> {
-    let function = there(machine, pf)?;
+    let function = machine.get(pf)?;
     let Role::Pf { vfs, total } = function.role else {
         return Err(Failure::refused(format!("{pf} is no PF, so it has no VFs"))
             .mend(format!("vfioctl show {pf}")));
@@ -561,7 +551,7 @@ pub fn apply(
             let outcome = if failed || interrupted.load(Ordering::Relaxed) {
                 Outcome::Left
             } else if machine.function(address).is_none() {
-                failure = there(machine, address).err();
+                failure = machine.get(address).err();
                 Outcome::Failed
             } else if step.holds(machine) {
                 Outcome::Already

@@ -190,9 +190,6 @@ pub fn show(machine: &Machine, output: Output, device: &str) -> Result<()> {
         .iommu_group
         .iter()
         .filter(|member| member.address != show.function.address)
-        .collect();
-    let others: Vec<_> = others
-        .iter()
         .map(|member| {
             format!(
                 "{} ({})",
@@ -376,7 +373,11 @@ pub fn token_set(
             Err(failure)
                 if failure.status == Status::InUse
                     && source.wait
-                    && open::has_open_vfs(machine, &Users::of(machine), &fresh(machine, &pf)?) => {}
+                    && open::has_open_vfs(
+                        machine,
+                        &Users::of(machine),
+                        &machine.get(pf.address)?,
+                    ) => {}
             result => break result?,
         }
     }
@@ -400,10 +401,6 @@ pub fn token_set(
         output.tell(format_args!("the VF token of {} is set{place}", pf.address));
     }
     Ok(())
-}
-
-fn fresh(machine: &Machine, function: &Function) -> Result<Function> {
-    machine.find(&function.address.to_string())
 }
 
 fn is_pf(function: &Function) -> Result<()> {
@@ -436,22 +433,22 @@ pub fn set_token(machine: &Machine, pf: &Function, token: &Token) -> Result<()> 
             Machine::folder(address).display()
         ))
     };
-    let pf = fresh(machine, pf)?;
+    let pf = machine.get(pf.address)?;
     let users = Users::of(machine);
     if open::has_open_vfs(machine, &users, &pf) {
         return Err(vfs_are_open(machine, &users, &pf));
     }
     // Those drivers that refuse it need not be asked: opening the PF resets it.
-    if matches!(pf.role, Role::Pf { vfs: 0, .. }) && pf.token.is_some() && !is_lenient(machine, &pf)
+    if matches!(pf.role, Role::Pf { vfs: 0, .. })
+        && pf.token.is_some()
+        && !machine.is_on(machine.parameter(pf.driver_name(), "lenient_token"))
     {
         return Err(no_vfs());
     }
     output::debug(format_args!("opening {address} and setting its VF token"));
     let device = open::open(machine, &pf, None).map_err(|refusal| match refusal.errno {
         // To who comes without a token it says that since VFs are open.
-        Errno::EACCES if !refusal.call.starts_with("opening") => {
-            vfs_are_open(machine, &Users::of(machine), &pf)
-        }
+        Errno::EACCES if !refusal.at_node => vfs_are_open(machine, &Users::of(machine), &pf),
         _ => open::explain(machine, &pf, false, &refusal),
     })?;
     device.set_vf_token(token).map_err(|errno| match errno {
@@ -462,17 +459,6 @@ pub fn set_token(machine: &Machine, pf: &Function, token: &Token) -> Result<()> 
             &errno.into(),
         ),
     })
-}
-
-/// Whether the driver lets the token be set while there are no VFs.
-fn is_lenient(machine: &Machine, pf: &Function) -> bool {
-    let module = machine
-        .link(format!("/sys/bus/pci/drivers/{}/module", pf.driver_name()))
-        .unwrap_or_default();
-    machine
-        .read(format!("/sys/module/{module}/parameters/lenient_token"))
-        .as_deref()
-        == Some("Y")
 }
 
 fn vfs_are_open(machine: &Machine, users: &Users, pf: &Function) -> Failure {
@@ -525,7 +511,7 @@ fn wait_for_vfs(
             std::io::Read::read(&mut file, &mut [0; 16]).ok();
         }
         let users = Users::of(machine);
-        let pf = fresh(machine, pf)?;
+        let pf = machine.get(pf.address)?;
         if !open::has_open_vfs(machine, &users, &pf) {
             return Ok(());
         }

@@ -130,9 +130,7 @@ impl Doctor<'_> {
 
     fn noiommu(&self) -> bool {
         self.machine
-            .read("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode")
-            .as_deref()
-            == Some("Y")
+            .is_on("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode")
     }
 
     fn iommu(&self) -> Finding {
@@ -193,9 +191,7 @@ impl Doctor<'_> {
         let (driver, module) = self.best_driver();
         if self
             .machine
-            .read(format!("/sys/module/{module}/parameters/disable_denylist"))
-            .as_deref()
-            == Some("Y")
+            .is_on(self.machine.parameter(driver, "disable_denylist"))
         {
             return Note("it is on the driver's denylist, which is switched off: an untrusted user of it can harm the machine".into());
         }
@@ -637,11 +633,7 @@ impl Doctor<'_> {
 
     fn token(&self, function: &Function) -> Finding {
         let address = function.address;
-        let needed = match function.role {
-            Role::Plain => false,
-            Role::Vf { .. } => open::token_is_asked_for(self.machine, function),
-            Role::Pf { .. } => open::has_open_vfs(self.machine, self.users, function),
-        };
+        let needed = open::needs_token(self.machine, self.users, function);
         let admitted = function.token.as_ref().and_then(|token| token.admitted) == Some(true);
         match (needed, self.token.is_some()) {
             (true, false) if admitted => {
@@ -714,12 +706,7 @@ impl Doctor<'_> {
         if pf.vfio.is_none() {
             return Nothing;
         }
-        // Under whatever name the driver is registered.
-        let module = self
-            .machine
-            .link(format!("/sys/bus/pci/drivers/{}/module", pf.driver_name()))
-            .unwrap_or_else(|| pf.driver_name().replace('-', "_"));
-        let file = format!("/sys/module/{module}/parameters/enable_sriov");
+        let file = self.machine.parameter(pf.driver_name(), "enable_sriov");
         match self.machine.read(&file).as_deref() {
             Some("N") => wrong(
                 format!(
@@ -727,7 +714,7 @@ impl Doctor<'_> {
                     pf.driver_name(),
                     pf.address
                 ),
-                format!("echo Y >{file}"),
+                format!("echo Y >{}", file.display()),
             ),
             Some(_) => Fine(format!("{} creates VFs", pf.driver_name())),
             None => Nothing,

@@ -187,6 +187,29 @@ impl Machine {
         })
     }
 
+    /// The function at that address.
+    ///
+    /// # Errors
+    ///
+    /// [`Status::NoDevice`] if there is none.
+    pub fn get(&self, address: Address) -> Result<Function> {
+        self.function(address)
+            .ok_or_else(|| self.nothing_at(address))
+    }
+
+    /// The file of a parameter of the module behind a driver, which may have another name.
+    pub fn parameter(&self, driver: &str, name: &str) -> PathBuf {
+        let module = self
+            .link(format!("/sys/bus/pci/drivers/{driver}/module"))
+            .unwrap_or_else(|| driver.replace('-', "_"));
+        format!("/sys/module/{module}/parameters/{name}").into()
+    }
+
+    /// Whether a file has the `Y` by which the kernel shows a parameter that is on.
+    pub fn is_on(&self, parameter: impl AsRef<Path>) -> bool {
+        self.read(parameter).as_deref() == Some("Y")
+    }
+
     /// Whether the driver of the function at that address is one of VFIO's.
     pub fn is_under_vfio(&self, address: Address) -> bool {
         self.exists(Self::folder(address).join("vfio-dev"))
@@ -285,9 +308,7 @@ impl Machine {
     /// [`Status::NoDevice`] if nothing is called so, [`Status::Usage`] if a group has several functions.
     pub fn find(&self, text: &str) -> Result<Function> {
         if let Ok(address) = text.parse() {
-            return self
-                .function(address)
-                .ok_or_else(|| self.nothing_at(address));
+            return self.get(address);
         }
         let name = text.strip_prefix("/dev/").unwrap_or(text);
         if let Some(vfio) = name.strip_prefix("vfio/devices/") {

@@ -3,8 +3,6 @@
 //! vfioctl: see, set, admit and explain VFIO PCI devices and their VF tokens.
 
 #![deny(unsafe_code)]
-#![warn(missing_docs)]
-#![allow(clippy::missing_errors_doc)]
 
 mod address;
 mod apply;

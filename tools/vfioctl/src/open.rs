@@ -34,6 +34,8 @@ pub struct Device {
 #[derive(Debug)]
 pub struct Refusal {
     pub call: String,
+    /// Whether that was the opening of a node, which has rights of its own.
+    pub at_node: bool,
     pub errno: Errno,
 }
 
@@ -89,20 +91,18 @@ fn open_by_group(
 ) -> Result<Device, Refusal> {
     let path = format!(
         "/dev/vfio/{}",
-        function.group.ok_or_else(|| Refusal {
-            call: "looking for the IOMMU group".into(),
-            errno: Errno::ENODEV
-        })?
+        function
+            .group
+            .ok_or_else(|| call("looking for the IOMMU group".into())(Errno::ENODEV))?
     );
     let container = open_file(machine, "/dev/vfio/vfio")?;
     let group = open_file(machine, &path)?;
     let flags = ioctl::group_flags(group.as_fd())
         .map_err(call(format!("VFIO_GROUP_GET_STATUS on {path}")))?;
     if flags & VFIO_GROUP_FLAGS_VIABLE == 0 {
-        return Err(Refusal {
-            call: format!("group {path}, which is not viable"),
-            errno: Errno::EPERM,
-        });
+        return Err(call(format!("group {path}, which is not viable"))(
+            Errno::EPERM,
+        ));
     }
     ioctl::set_container(group.as_fd(), container.as_fd())
         .map_err(call(format!("VFIO_GROUP_SET_CONTAINER on {path}")))?;
@@ -132,12 +132,17 @@ fn open_file(machine: &Machine, path: &str) -> Result<File, Refusal> {
         .open(machine.path(path))
         .map_err(|error| Refusal {
             call: format!("opening {path}"),
+            at_node: true,
             errno: error.raw_os_error().map_or(Errno::EIO, Errno::from_raw),
         })
 }
 
 fn call(call: String) -> impl FnOnce(Errno) -> Refusal {
-    |errno| Refusal { call, errno }
+    |errno| Refusal {
+        call,
+        at_node: false,
+        errno,
+    }
 }
 
 impl Device {
@@ -167,7 +172,7 @@ pub fn explain(
     let address = function.address;
     let doctor = format!("vfioctl doctor {address}");
     match (refusal.errno, with_token) {
-        (Errno::EACCES, _) if refusal.call.starts_with("opening") => Failure::io(
+        (Errno::EACCES, _) if refusal.at_node => Failure::io(
             format_args!("{} failed", refusal.call),
             &io::Error::from_raw_os_error(Errno::EACCES as i32),
         ),
@@ -277,6 +282,14 @@ pub fn in_use(machine: &Machine, function: &Function) -> Failure {
     match processes.first() {
         Some(process) => failure.mend(format!("kill {}", process.pid)),
         None => failure,
+    }
+}
+
+/// Whether whoever opens the device now has to present a token, if no administrator has done so.
+pub fn needs_token(machine: &Machine, users: &Users, function: &Function) -> bool {
+    match function.role {
+        Role::Pf { .. } => has_open_vfs(machine, users, function),
+        Role::Vf { .. } | Role::Plain => token_is_asked_for(machine, function),
     }
 }
 

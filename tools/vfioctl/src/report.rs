@@ -339,13 +339,11 @@ impl TokenState {
     fn of(machine: &Machine, users: &Users, function: &Function) -> Option<Self> {
         function.vfio.as_ref()?;
         let files = function.token.clone().unwrap_or_default();
-        let asked_for = match function.role {
-            Role::Plain => return None,
-            Role::Vf { .. } => open::token_is_asked_for(machine, function),
-            Role::Pf { .. } => open::has_open_vfs(machine, users, function),
-        };
+        if function.role == Role::Plain {
+            return None;
+        }
         Some(Self {
-            needed: asked_for && files.admitted != Some(true),
+            needed: open::needs_token(machine, users, function) && files.admitted != Some(true),
             admitted: files.admitted,
             state: files.state,
             generation: files.generation,
