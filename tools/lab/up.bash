@@ -83,6 +83,12 @@ wanted_kernel() {
 # The list packages-NAME alone.
 wanted_list() { packages "packages-$1" | checksum; }
 
+card_program() { echo "$state/build/card/release/card"; }
+
+wanted_card() { (cd "$here/card" && sha256sum Cargo.* src/* | checksum); }
+
+card_is_fresh() { root_is_fresh && [[ -f $(card_program) && $(stamp card) == "$(wanted_card)" ]]; }
+
 list_is_fresh() { [[ -d $root && $(stamp "packages-$1") == "$(wanted_list "$1")" ]]; }
 
 root_is_fresh() { [[ -d $root && $(stamp root) == "$(wanted_root)" ]]; }
@@ -204,6 +210,15 @@ lay_overlay() {
 	sed -n 's/^kernel-tree: //p' "$state/log/overlay.log" | while read -r line; do say "$line"; done
 }
 
+# The program that is a card for QEMU.
+make_card() {
+	local folder=$state/build/card
+	mkdir -p "$folder"
+	run_step 'cards' card "$here/enter" "$root" --ro "$project" --rw "$folder" -- \
+		cargo build --quiet --locked --release --target-dir "$folder" --manifest-path "$here/card/Cargo.toml"
+	set_stamp card "$(wanted_card)"
+}
+
 make_kernel() {
 	local name=$1 source build=$state/build/$1 wanted files
 	source=$(kernel_source)
@@ -270,6 +285,10 @@ make_parts() {
 		fi
 		[[ -f $(bzimage test) ]] || check_space 8
 	fi
+	if ((${#cards[@]})) && ! card_is_fresh; then
+		if is_stock "$name"; then root_is_fresh || plan+=(install_packages); fi
+		plan+=(make_card)
+	fi
 	step=0
 	steps=${#plan[@]}
 	for part in "${plan[@]}"; do
@@ -279,6 +298,7 @@ make_parts() {
 }
 
 is_up() {
+	if ((${#cards[@]})) && ! card_is_fresh; then return 1; fi
 	if [[ $1 == list ]]; then list_is_fresh "$2"; return; fi
 	if is_stock "$1"; then stock_is_fresh "$1"; return; fi
 	root_is_fresh || return
