@@ -19,6 +19,7 @@ mod attribute;
 pub(crate) mod bindings;
 mod chain;
 mod compat;
+mod config_space;
 mod device;
 mod driver;
 mod foreign;
@@ -26,13 +27,16 @@ mod id;
 #[cfg(CONFIG_VFIO_PCI_RUST_KUNIT_TEST)]
 pub(crate) mod kunit;
 pub(crate) mod list;
+mod memory;
 mod module_link;
 mod name;
 mod overrides;
 pub(crate) mod params;
 mod ratelimit;
+mod region;
 mod registration;
 mod result;
+mod span;
 mod uuid;
 
 pub(crate) use self::address::Address;
@@ -43,6 +47,7 @@ pub(crate) use self::attribute::{
     Shown, //
 };
 pub(crate) use self::compat::eopnotsupp;
+pub(crate) use self::config_space::ConfigSpace;
 pub(crate) use self::device::{
     warn,
     Closed,
@@ -64,16 +69,24 @@ pub(crate) use self::driver::{
 };
 pub(crate) use self::foreign::ForeignVfs;
 pub(crate) use self::id::Id;
+pub(crate) use self::memory::Memory;
 pub(crate) use self::module_link::ModuleLink;
 pub(crate) use self::overrides::Overrides;
+pub(crate) use self::region::{
+    Kind,
+    Region, //
+};
 pub(crate) use self::registration::Registration;
 pub(crate) use self::result::IoctlReturn;
+pub(crate) use self::span::Span;
 pub(crate) use self::uuid::Uuid;
 
 /// The constants of `linux/pci_ids.h` that drivers of VFIO need.
 pub(crate) mod pci_ids {
     pub(crate) use kernel::bindings::{
         PCI_BASE_CLASS_DISPLAY,
+        PCI_CLASS_BRIDGE_HOST,
+        PCI_CLASS_BRIDGE_ISA,
         PCI_DEVICE_ID_INTEL_DSA_SPR0,
         PCI_DEVICE_ID_INTEL_IAX_SPR0,
         PCI_DEVICE_ID_INTEL_QAT_C3XXX,
@@ -92,7 +105,10 @@ pub(crate) mod uapi {
         VFIO_DEVICE_FEATURE_MASK,
         VFIO_DEVICE_FEATURE_PCI_VF_TOKEN,
         VFIO_DEVICE_FEATURE_PROBE,
-        VFIO_DEVICE_FEATURE_SET, //
+        VFIO_DEVICE_FEATURE_SET,
+        VFIO_REGION_SUBTYPE_INTEL_IGD_HOST_CFG,
+        VFIO_REGION_SUBTYPE_INTEL_IGD_LPC_CFG,
+        VFIO_REGION_SUBTYPE_INTEL_IGD_OPREGION, //
     };
 }
 

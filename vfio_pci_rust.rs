@@ -3,6 +3,7 @@
 //! VFIO PCI driver in Rust, which keeps the promises about the VF token.
 
 mod denylist;
+mod igd;
 mod vf_token;
 mod vfio;
 mod vfio_feature;
@@ -203,13 +204,6 @@ fn check_denylist(pdev: &pci::Device) -> Result {
     result
 }
 
-/// The regions with what Intel graphics keeps outside of the device are part of the driver in C.
-#[inline]
-fn is_intel_display(pdev: &pci::Device) -> bool {
-    pdev.vendor_id() == Vendor::INTEL
-        && pdev.pci_class().as_raw() >> 16 == vfio::pci_ids::PCI_BASE_CLASS_DISPLAY
-}
-
 /// The driver.
 struct VfioPciRust;
 
@@ -251,9 +245,13 @@ impl Driver for VfioPciRust {
     fn open_device<'a>(dev: Closed<'a, Self>) -> Result<(Enabled<'a, Self>, Self::Open)> {
         let device = dev.device();
         let claim = vf_token::claim(&dev)?;
-        let enabled = dev
-            .enable()
-            .and_then(|enabled| vf_token::opened(&enabled).map(|()| enabled));
+        let enabled = dev.enable().and_then(|enabled| {
+            if igd::is_handled(enabled.pdev()) {
+                igd::add_regions(&enabled)?;
+            }
+            vf_token::opened(&enabled)?;
+            Ok(enabled)
+        });
         let enabled = match enabled {
             Ok(enabled) => enabled,
             Err(e) => {
@@ -262,14 +260,6 @@ impl Driver for VfioPciRust {
                 return Err(e);
             }
         };
-        if is_intel_display(enabled.pdev()) {
-            enabled.notice(
-                c"Intel graphics: no regions for the OpRegion and the host and LPC bridges; bind \
-                 the device to vfio-pci if its user needs them",
-                None,
-                c"",
-            );
-        }
         Ok((enabled, claim))
     }
 

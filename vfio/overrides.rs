@@ -284,7 +284,7 @@ fn as_dev(pdev: &pci::Device) -> *mut device {
 }
 
 /// The device that is at this address.
-fn find(at: Address) -> Option<ARef<pci::Device>> {
+pub(super) fn find(at: Address) -> Option<ARef<pci::Device>> {
     // SAFETY: The function can be called with any numbers.
     let pdev = unsafe {
         kernel::bindings::pci_get_domain_bus_and_slot(at.domain, at.bus.into(), at.devfn.into())

@@ -7,6 +7,9 @@
 #[path = "../../../../denylist.rs"]
 mod denylist;
 
+#[path = "../../../../igd/view.rs"]
+mod igd_view;
+
 #[path = "../../../../vfio_feature/request.rs"]
 mod request;
 
@@ -23,6 +26,8 @@ mod contract;
 mod foreign_tests;
 #[cfg(test)]
 mod id_tests;
+#[cfg(test)]
+mod igd_tests;
 #[cfg(test)]
 mod interleaving_tests;
 #[cfg(test)]

@@ -14,10 +14,14 @@ pub(crate) mod list;
 #[path = "../../../../vfio/name.rs"]
 mod name;
 
+#[path = "../../../../vfio/span.rs"]
+mod span;
+
 #[path = "../../../../vfio/uuid.rs"]
 mod uuid;
 
 pub(crate) use self::address::Address;
 pub(crate) use self::id::Id;
 pub(crate) use self::name::{Name, UUID_TEXT_LEN};
+pub(crate) use self::span::Span;
 pub(crate) use self::uuid::Uuid;

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Intel graphics: what their user needs and is not in the device.
+//!
+//! That is the OpRegion, to which a register of the device points, and the configuration space of
+//! the host bridge and of the LPC bridge. All three become regions that can be read.
+
+mod view;
+
+use crate::vfio::{
+    self,
+    uapi::{
+        VFIO_REGION_SUBTYPE_INTEL_IGD_HOST_CFG,
+        VFIO_REGION_SUBTYPE_INTEL_IGD_LPC_CFG,
+        VFIO_REGION_SUBTYPE_INTEL_IGD_OPREGION, //
+    },
+    Address,
+    ConfigSpace,
+    Driver,
+    Enabled,
+    Kind,
+    Memory,
+    Region,
+    Span, //
+};
+use kernel::{
+    pci::{
+        self,
+        Vendor, //
+    },
+    prelude::*,
+    uaccess::UserSliceWriter, //
+};
+
+use self::view::{
+    Header,
+    Source, //
+};
+
+/// Where in configuration space the address of the OpRegion is, a `u32`.
+const ASLS: u8 = 0xfc;
+
+/// Whether these are the graphics of Intel, and the kernel is to give users more of them than of
+/// other devices.
+#[inline]
+pub(crate) fn is_handled(pdev: &pci::Device) -> bool {
+    cfg!(CONFIG_VFIO_PCI_IGD)
+        && pdev.vendor_id() == Vendor::INTEL
+        && pdev.pci_class().as_raw() >> 16 == vfio::pci_ids::PCI_BASE_CLASS_DISPLAY
+}
+
+/// Adds the three regions. None is added if there is no OpRegion, and of the bridges those that are
+/// there; a card without them works as any other.
+///
+/// # Errors
+///
+/// `EINVAL` if the OpRegion is none, or a bridge not Intel's; `ENOMEM` if there is no memory where
+/// the OpRegion or its VBT should be, or not enough for the regions. The log tells which.
+pub(crate) fn add_regions<T: Driver>(dev: &Enabled<'_, T>) -> Result {
+    let address = dev.read_config_dword(ASLS).unwrap_or(0);
+    if address == 0 || address == u32::MAX {
+        return Ok(());
+    }
+    let region = OpRegion::at(address).inspect_err(|e| {
+        dev.notice(
+            if *e == EINVAL {
+                c"not opened: where register 0xfc points there is no OpRegion of Intel graphics"
+            } else {
+                c"not opened: the OpRegion of Intel graphics cannot be mapped, register 0xfc or \
+                  the address of the VBT in it is wrong"
+            },
+            None,
+            c"",
+        );
+    })?;
+    let kind = Kind::of_vendor(
+        Vendor::INTEL.as_raw(),
+        VFIO_REGION_SUBTYPE_INTEL_IGD_OPREGION,
+    );
+    dev.add_region(kind, region.size, region)?;
+    dev.virtualize_config_dword(ASLS, address)?;
+
+    for (devfn, class, subtype) in BRIDGES {
+        let Some(bridge) = ConfigSpace::of(Address {
+            domain: 0,
+            bus: 0,
+            devfn,
+        }) else {
+            break;
+        };
+        let pdev = bridge.pdev();
+        if pdev.vendor_id() != Vendor::INTEL || pdev.pci_class().as_raw() != class << 8 {
+            dev.notice(
+                c"not opened: 0000:00:00.0 is not Intel's host bridge, or 0000:00:1f.0 not its LPC \
+                  bridge, which belong to Intel graphics",
+                None,
+                c"",
+            );
+            return Err(EINVAL);
+        }
+        let kind = Kind::of_vendor(Vendor::INTEL.as_raw(), subtype);
+        dev.add_region(kind, bridge.size(), Bridge(bridge))?;
+    }
+    Ok(())
+}
+
+/// The bridges: where they are, their classes, and as what their configuration space is a region.
+const BRIDGES: [(u8, u32, u32); 2] = [
+    (
+        0,
+        vfio::pci_ids::PCI_CLASS_BRIDGE_HOST,
+        VFIO_REGION_SUBTYPE_INTEL_IGD_HOST_CFG,
+    ),
+    (
+        0x1f << 3,
+        vfio::pci_ids::PCI_CLASS_BRIDGE_ISA,
+        VFIO_REGION_SUBTYPE_INTEL_IGD_LPC_CFG,
+    ),
+];
+
+/// The OpRegion with its VBT.
+struct OpRegion {
+    memory: Memory,
+    vbt: Option<Memory>,
+    size: usize,
+}
+
+impl OpRegion {
+    /// That at this address.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` if it or its VBT cannot be mapped, `EINVAL` if there is another thing.
+    fn at(address: u32) -> Result<Self> {
+        let memory = Memory::map(address.into(), view::SIZE)?;
+        let header = Header {
+            size_kb: u32::from_le_bytes(memory.read(view::SIZE_KB)?),
+            version: u16::from_le_bytes(memory.read(view::VERSION)?),
+            rvda: u64::from_le_bytes(memory.read(view::RVDA)?),
+            rvds: u32::from_le_bytes(memory.read(view::RVDS)?),
+        };
+        if memory.read(0)? != *view::SIGNATURE || header.size_kb == 0 {
+            return Err(EINVAL);
+        }
+        let vbt = header.vbt(address);
+        Ok(Self {
+            memory,
+            vbt: vbt
+                .map(|vbt| Memory::map(vbt.address, vbt.len as usize))
+                .transpose()?,
+            size: header.region_size(),
+        })
+    }
+}
+
+#[vtable]
+impl Region for OpRegion {
+    fn read(&self, at: Span, to: &mut UserSliceWriter) -> Result {
+        let vbt_len = self.vbt.as_ref().map_or(0, Memory::len);
+        let has_vbt = self.vbt.is_some();
+        for (source, part) in view::pieces(at, vbt_len) {
+            match (source, &self.vbt) {
+                (Source::OpRegion, _) => self.memory.copy_to(part, to),
+                (Source::Version, _) => {
+                    let version = view::version(self.memory.read(view::VERSION)?, has_vbt);
+                    to.write_slice(part.of(&version).ok_or(EFAULT)?)
+                }
+                (Source::Rvda, _) => to.write_slice(part.of(&view::rvda(has_vbt)).ok_or(EFAULT)?),
+                (Source::Vbt, Some(vbt)) => vbt.copy_to(part, to),
+                (Source::Vbt, None) | (Source::Nothing, _) => Err(EFAULT),
+            }?;
+        }
+        Ok(())
+    }
+}
+
+/// The configuration space of a bridge.
+struct Bridge(ConfigSpace);
+
+#[vtable]
+impl Region for Bridge {
+    fn read(&self, at: Span, to: &mut UserSliceWriter) -> Result {
+        self.0.copy_to(at, to)
+    }
+}

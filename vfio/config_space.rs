@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Configuration space: of the device, as its user shall see it, and of others, to be read.
+//!
+//! C header: [`include/linux/pci.h`](srctree/include/linux/pci.h)
+
+use super::{
+    overrides,
+    result::to_result,
+    Address,
+    Driver,
+    Enabled,
+    Span, //
+};
+use core::ptr;
+use kernel::{
+    bindings,
+    pci,
+    prelude::*,
+    sync::aref::ARef,
+    uaccess::UserSliceWriter, //
+};
+
+/// What `vfio-pci-core` writes into its map of the configuration space for bytes that the user
+/// reads and writes in memory alone: `PCI_CAP_ID_INVALID_VIRT` of
+/// `drivers/vfio/pci/vfio_pci_priv.h`.
+const VIRTUAL: u8 = 0xfe;
+
+impl<T: Driver> Enabled<'_, T> {
+    /// Reads four bytes of the device's configuration space.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if the device does not answer.
+    pub(crate) fn read_config_dword(&self, at: u8) -> Result<u32> {
+        let mut value = 0;
+        // SAFETY: `pdev` is valid, and so is the place for the value.
+        let status =
+            unsafe { bindings::pci_read_config_dword(self.pdev_raw(), at.into(), &raw mut value) };
+        // It is one of PCI's own numbers, not an errno.
+        if status != 0 {
+            return Err(ENODEV);
+        }
+        Ok(value)
+    }
+
+    /// Makes the user of the device find `value` in four bytes of its configuration space. What he
+    /// writes there he reads again, and the device does not see it.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the device's configuration space is not as large.
+    pub(crate) fn virtualize_config_dword(&self, at: u8, value: u32) -> Result {
+        let at = usize::from(at);
+        let bytes = value.to_le_bytes();
+        if at.saturating_add(bytes.len()) > config_size(self.pdev()) {
+            return Err(EINVAL);
+        }
+        let core = self.as_raw();
+        // SAFETY: The device is enabled, so that both are arrays of the size of its configuration
+        // space, and nobody else uses them yet.
+        unsafe {
+            let (values, map) = ((*core).vconfig.add(at), (*core).pci_config_map.add(at));
+            ptr::copy_nonoverlapping(bytes.as_ptr(), values, bytes.len());
+            map.write_bytes(VIRTUAL, bytes.len());
+        }
+        Ok(())
+    }
+}
+
+fn config_size(pdev: &pci::Device) -> usize {
+    // SAFETY: `pci::Device` transparently wraps a valid `struct pci_dev`, in which this is set
+    // before a driver sees the device.
+    let size = unsafe { (*ptr::from_ref(pdev).cast::<bindings::pci_dev>()).cfg_size };
+    usize::try_from(size).unwrap_or(0)
+}
+
+/// The configuration space of another PCI function than the driver's, to be read.
+pub(crate) struct ConfigSpace(ARef<pci::Device>);
+
+impl ConfigSpace {
+    /// That of the function at this address.
+    pub(crate) fn of(at: Address) -> Option<Self> {
+        overrides::find(at).map(Self)
+    }
+
+    /// The function.
+    pub(crate) fn pdev(&self) -> &pci::Device {
+        &self.0
+    }
+
+    /// Its size in bytes.
+    pub(crate) fn size(&self) -> usize {
+        config_size(&self.0)
+    }
+
+    /// Copies the bytes `at` to a user, after each read of the device what it has returned.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if the user's memory is not writable; others if the function does not answer.
+    pub(crate) fn copy_to(&self, mut at: Span, to: &mut UserSliceWriter) -> Result {
+        while let Some(part) = at.take_aligned() {
+            let bytes = self.read(part)?;
+            to.write_slice(bytes.get(..part.len()).ok_or(EFAULT)?)?;
+        }
+        Ok(())
+    }
+
+    /// Reads as many bytes as `at` has, of 1, 2 or 4.
+    fn read(&self, at: Span) -> Result<[u8; 4]> {
+        let pdev = ptr::from_ref(self.pdev()).cast_mut().cast();
+        let place = c_int::try_from(at.range().start)?;
+        let mut value = 0u32;
+        let mut half = 0u16;
+        let mut byte = 0u8;
+        // SAFETY: `pci::Device` transparently wraps a valid `struct pci_dev`, and so are the places
+        // for the value valid.
+        to_result(unsafe {
+            match at.len() {
+                4 => bindings::pci_user_read_config_dword(pdev, place, &raw mut value),
+                2 => bindings::pci_user_read_config_word(pdev, place, &raw mut half),
+                _ => bindings::pci_user_read_config_byte(pdev, place, &raw mut byte),
+            }
+        })?;
+        // Two of the three are zero.
+        Ok((value | u32::from(half) | u32::from(byte)).to_le_bytes())
+    }
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Physical memory that the firmware has filled.
+//!
+//! C header: [`include/linux/io.h`](srctree/include/linux/io.h)
+
+use super::Span;
+use core::ptr::NonNull;
+use kernel::{
+    bindings,
+    prelude::*,
+    uaccess::UserSliceWriter, //
+};
+
+/// Physical memory, mapped with a write-back cache. Others may change it at any time.
+///
+/// # Invariants
+///
+/// `start` is what `memremap()` returned for `len` bytes.
+pub(crate) struct Memory {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: The mapping belongs to no thread, and any thread may call `memunmap()`.
+unsafe impl Send for Memory {}
+
+// SAFETY: The memory is only read, as one that changes.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    /// Maps `len` bytes from `address` on.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` if they cannot be mapped, for example since they are RAM only in part.
+    pub(crate) fn map(address: u64, len: usize) -> Result<Self> {
+        // `resource_size_t` has 32 bits on some machines.
+        #[allow(clippy::useless_conversion)]
+        let address = address.try_into().map_err(|_| ENOMEM)?;
+        // SAFETY: It can be asked for any memory.
+        let start = unsafe {
+            bindings::memremap(address, len, bindings::MEMREMAP_WB as kernel::ffi::c_ulong)
+        };
+        // INVARIANT: As it says.
+        NonNull::new(start.cast())
+            .map(|start| Self { start, len })
+            .ok_or(ENOMEM)
+    }
+
+    /// How many bytes are mapped.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Reads `N` bytes.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if not all of them are mapped.
+    pub(crate) fn read<const N: usize>(&self, at: usize) -> Result<[u8; N]> {
+        let mut bytes = [0; N];
+        let end = at.checked_add(N).filter(|end| *end <= self.len);
+        for (byte, i) in bytes.iter_mut().zip(at..end.ok_or(EFAULT)?) {
+            *byte = self.byte(i);
+        }
+        Ok(bytes)
+    }
+
+    /// Copies the bytes `at` to a user.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if not all of them are mapped, or the user's memory is not writable.
+    pub(crate) fn copy_to(&self, mut at: Span, to: &mut UserSliceWriter) -> Result {
+        const CHUNK: usize = 64;
+        if at.range().end > self.len {
+            return Err(EFAULT);
+        }
+        while let Some(part) = at.take_before(at.range().start.saturating_add(CHUNK)) {
+            let mut chunk = [0; CHUNK];
+            for (byte, i) in chunk.iter_mut().zip(part.range()) {
+                *byte = self.byte(i);
+            }
+            to.write_slice(chunk.get(..part.len()).ok_or(EFAULT)?)?;
+        }
+        Ok(())
+    }
+
+    /// The byte of this number, zero if it is not mapped.
+    #[inline]
+    fn byte(&self, i: usize) -> u8 {
+        if i >= self.len {
+            return 0;
+        }
+        // SAFETY: It is mapped, by the type invariants. It may change, which is why it is volatile.
+        unsafe { self.start.add(i).read_volatile() }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: `start` comes from `memremap()`, by the type invariants.
+        unsafe { bindings::memunmap(self.start.as_ptr().cast()) };
+    }
+}
