@@ -83,12 +83,6 @@ wanted_kernel() {
 # The list packages-NAME alone.
 wanted_list() { packages "packages-$1" | checksum; }
 
-card_program() { echo "$state/build/card/release/card"; }
-
-wanted_card() { (cd "$here/card" && sha256sum Cargo.* src/* | checksum); }
-
-card_is_fresh() { root_is_fresh && [[ -f $(card_program) && $(stamp card) == "$(wanted_card)" ]]; }
-
 list_is_fresh() { [[ -d $root && $(stamp "packages-$1") == "$(wanted_list "$1")" ]]; }
 
 root_is_fresh() { [[ -d $root && $(stamp root) == "$(wanted_root)" ]]; }
@@ -210,15 +204,6 @@ lay_overlay() {
 	sed -n 's/^kernel-tree: //p' "$state/log/overlay.log" | while read -r line; do say "$line"; done
 }
 
-# The program that is a card for QEMU.
-make_card() {
-	local folder=$state/build/card
-	mkdir -p "$folder"
-	run_step 'cards' card "$here/enter" "$root" --ro "$project" --rw "$folder" -- \
-		cargo build --quiet --locked --release --target-dir "$folder" --manifest-path "$here/card/Cargo.toml"
-	set_stamp card "$(wanted_card)"
-}
-
 make_kernel() {
 	local name=$1 source build=$state/build/$1 wanted files
 	source=$(kernel_source)
@@ -250,11 +235,31 @@ make_kernel() {
 	mv "$state/stamp/building" "$state/stamp/kernel-$name"
 }
 
+# The server of cards (see tools/lab/card), for those who use one.
+card_program() { echo "$state/build/card/release/card"; }
+
+wanted_card() {
+	{ stamp root; (cd "$here/card" && sha256sum Cargo.toml Cargo.lock src/*); } | checksum
+}
+
+card_is_fresh() { [[ -x $(card_program) && $(stamp card) == "$(wanted_card)" ]]; }
+
+make_card() {
+	local wanted
+	wanted=$(wanted_card)
+	mkdir -p "$state/build/card"
+	: >"$state/log/card.log"
+	run_step "the server of cards" card "$here/enter" "$root" --ro "$project" --rw "$state/build/card" -- \
+		env CARGO_TARGET_DIR="$state/build/card" cargo build --locked --release --manifest-path "$here/card/Cargo.toml"
+	set_stamp card "$wanted"
+}
+
 # Makes the parts that are missing or out of date, of a kernel, or of the root: "root" for all of it,
-# "list NAME" for no more than the list packages-NAME. Leaves with the lock shared and everything fresh; another clone may have got in between, hence the loop.
+# "card" for that and the server of cards, "list NAME" for no more than the list packages-NAME. Leaves
+# with the lock shared and everything fresh; another clone may have got in between, hence the loop.
 up() {
 	check_host
-	if [[ $1 != root && $1 != list && ${KSRC-} ]] && ! is_stock "$1"; then check_source; fi
+	if [[ $1 != root && $1 != card && $1 != list && ${KSRC-} ]] && ! is_stock "$1"; then check_source; fi
 	make_state
 	for _ in 1 2 3; do
 		lock shared
@@ -279,15 +284,13 @@ make_parts() {
 		[[ -d $root ]] || check_space 4
 	else
 		root_is_fresh || plan+=(install_packages)
-		if [[ $name != root ]]; then
+		if [[ $name == card ]]; then
+			plan+=(make_card)
+		elif [[ $name != root ]]; then
 			source_is_fresh || plan+=(make_source)
 			kernel_is_fresh "$name" || plan+=("make_kernel $name")
 		fi
-		[[ -f $(bzimage test) ]] || check_space 8
-	fi
-	if ((${#cards[@]})) && ! card_is_fresh; then
-		if is_stock "$name"; then root_is_fresh || plan+=(install_packages); fi
-		plan+=(make_card)
+		[[ $name == card || -f $(bzimage test) ]] || check_space 8
 	fi
 	step=0
 	steps=${#plan[@]}
@@ -298,10 +301,10 @@ make_parts() {
 }
 
 is_up() {
-	if ((${#cards[@]})) && ! card_is_fresh; then return 1; fi
 	if [[ $1 == list ]]; then list_is_fresh "$2"; return; fi
 	if is_stock "$1"; then stock_is_fresh "$1"; return; fi
 	root_is_fresh || return
+	if [[ $1 == card ]]; then card_is_fresh; return; fi
 	[[ $1 == root ]] || { source_is_fresh && kernel_is_fresh "$1"; }
 }
 

@@ -1,191 +1,342 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Configuration space: what a card's registers are, and which of their bits can be written.
+//! Configuration space: what stands there, and what a write changes.
 
-use crate::description::{Bar, Card, CONFIG_SIZE};
+use crate::description::{BARS, Bar, Card, Space};
 
-const COMMAND: usize = 0x04;
-const STATUS: usize = 0x06;
-const REVISION: usize = 0x08;
-const BAR_0: usize = 0x10;
-const SUBSYSTEM: usize = 0x2c;
-const CAPABILITIES: usize = 0x34;
-const INTERRUPT_LINE: usize = 0x3c;
-const INTERRUPT_PIN: usize = 0x3d;
-/// Where the capability of PCI Express begins.
-const EXPRESS: usize = 0x40;
+pub const SIZE: usize = 4096;
+pub const COMMAND: usize = 0x04;
+pub const STATUS: usize = 0x06;
+pub const COMMAND_MASKS_INTX: u16 = 1 << 10;
+pub const STATUS_INTX: u8 = 1 << 3;
+const STATUS_CAPABILITIES: u8 = 1 << 4;
+const BAR0: usize = 0x10;
+const FIRST_CAPABILITY: usize = 0x40;
 
-const COMMAND_IO_MEMORY_MASTER: u16 = 0x7;
-const COMMAND_INTX_DISABLE: u16 = 0x400;
-const STATUS_INTERRUPT: u8 = 0x8;
-const STATUS_CAPABILITIES: u8 = 0x10;
-const EXPRESS_ID: u8 = 0x10;
-const EXPRESS_FLR: u32 = 1 << 28;
+/// Where the registers stand that do more than keep a value.
+#[derive(Clone, Copy, Default)]
+pub struct Places {
+    power: Option<usize>,
+    express: Option<usize>,
+    af: Option<usize>,
+}
 
-/// The configuration space of a card.
+/// What a write asks of the function.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    pub reset: bool,
+}
+
 pub struct Config {
-    bytes: [u8; CONFIG_SIZE],
-    writable: [u8; CONFIG_SIZE],
+    bytes: Vec<u8>,
+    writable: Vec<u8>,
+    /// Bits that writing 1 clears.
+    clears: Vec<u8>,
+    initial: Vec<u8>,
+    places: Places,
+    power_resets: bool,
+    express_resets: bool,
+    af_resets: bool,
 }
 
 impl Config {
-    /// That of the card when it is new.
     pub fn new(card: &Card) -> Self {
-        let mut config = Self {
-            bytes: [0; CONFIG_SIZE],
-            writable: [0; CONFIG_SIZE],
+        let mut config = Config {
+            bytes: vec![0; SIZE],
+            writable: vec![0; SIZE],
+            clears: vec![0; SIZE],
+            initial: Vec::new(),
+            places: Places::default(),
+            power_resets: card.power.as_ref().is_some_and(|power| power.resets),
+            express_resets: card.express.as_ref().is_some_and(|express| express.flr),
+            af_resets: card.af.as_ref().is_some_and(|af| af.flr),
         };
-        config.set(0, &card.vendor.to_le_bytes());
-        config.set(2, &card.device.to_le_bytes());
-        config.set(
-            REVISION,
-            &((card.class << 8) | u32::from(card.revision)).to_le_bytes(),
-        );
-        config.set(SUBSYSTEM, &card.subsystem_vendor.to_le_bytes());
-        config.set(SUBSYSTEM + 2, &card.subsystem_device.to_le_bytes());
-        config.set(INTERRUPT_PIN, &[card.intx.into()]);
-
-        let intx_disable = if card.intx_mask {
-            COMMAND_INTX_DISABLE
-        } else {
-            0
-        };
-        config.allow(
-            COMMAND,
-            &(COMMAND_IO_MEMORY_MASTER | intx_disable).to_le_bytes(),
-        );
-        config.allow(INTERRUPT_LINE, &[0xff]);
-        for Bar { index, size, .. } in &card.bar {
-            config.allow(BAR_0 + 4 * index, &(!(size - 1)).to_le_bytes());
+        config.header(card);
+        for bar in &card.bar {
+            config.bar(bar);
         }
-        if card.express {
-            config.set(STATUS, &[STATUS_CAPABILITIES]);
-            config.set(CAPABILITIES, &[EXPRESS as u8]);
-            // Version 2, an endpoint.
-            config.set(EXPRESS, &[EXPRESS_ID, 0, 2, 0]);
-            let abilities = if card.flr { EXPRESS_FLR } else { 0 };
-            config.set(EXPRESS + 4, &abilities.to_le_bytes());
+        config.capabilities(card);
+        for part in &card.config {
+            let at = usize::from(*part.at.get_ref());
+            config.put(at, &part.bytes);
+            if let Some(writable) = &part.writable {
+                config.allow(at, writable.get_ref());
+            }
         }
-        for bytes in &card.bytes {
-            config.set(bytes.at, &bytes.value);
-            config.allow(
-                bytes.at,
-                &vec![if bytes.writable { 0xff } else { 0 }; bytes.value.len()],
-            );
-        }
+        config.initial = config.bytes.clone();
         config
     }
 
-    fn set(&mut self, at: usize, value: &[u8]) {
-        self.bytes[at..at + value.len()].copy_from_slice(value);
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        copy(&mut self.bytes, at, bytes);
     }
 
-    fn allow(&mut self, at: usize, bits: &[u8]) {
-        self.writable[at..at + bits.len()].copy_from_slice(bits);
+    fn allow(&mut self, at: usize, mask: &[u8]) {
+        copy(&mut self.writable, at, mask);
     }
 
-    /// Whether INTA is allowed.
-    pub fn intx_is_on(&self) -> bool {
-        self.bytes[COMMAND + 1] & (COMMAND_INTX_DISABLE >> 8) as u8 == 0
-    }
-
-    /// Shows that there is an interrupt, or that there is none.
-    pub fn show_interrupt(&mut self, pending: bool) {
-        self.bytes[STATUS] &= !STATUS_INTERRUPT;
-        if pending {
-            self.bytes[STATUS] |= STATUS_INTERRUPT;
-        }
-    }
-
-    /// Reads; what is behind the end is all ones.
-    pub fn read(&self, at: u64, to: &mut [u8]) {
-        for (i, byte) in to.iter_mut().enumerate() {
-            *byte = *self.bytes.get(at as usize + i).unwrap_or(&0xff);
-        }
-    }
-
-    /// Writes the bits that can be written.
-    pub fn write(&mut self, at: u64, from: &[u8]) {
-        for (i, byte) in from.iter().enumerate() {
-            let at = at as usize + i;
-            if let (Some(old), Some(bits)) = (self.bytes.get_mut(at), self.writable.get(at)) {
-                *old = (*old & !bits) | (byte & bits);
+    fn header(&mut self, card: &Card) {
+        self.put(0, &card.vendor.to_le_bytes());
+        self.put(2, &card.device.to_le_bytes());
+        let class = (card.class.get_ref() << 8) | u32::from(card.revision);
+        self.put(8, &class.to_le_bytes());
+        self.put(0x2c, &card.subsystem_vendor.to_le_bytes());
+        self.put(0x2e, &card.subsystem.to_le_bytes());
+        // I/O, memory, bus master, parity, SERR.
+        let mut command: u16 = 0x147;
+        if let Some(intx) = &card.intx {
+            self.put(0x3d, &[*intx.pin.get_ref()]);
+            if intx.maskable {
+                command |= COMMAND_MASKS_INTX;
             }
         }
+        self.allow(COMMAND, &command.to_le_bytes());
+        copy(&mut self.clears, STATUS, &0xf900_u16.to_le_bytes());
+        // Cache line size and latency; interrupt line.
+        self.allow(0x0c, &[0xff, 0xff]);
+        self.allow(0x3c, &[0xff]);
+    }
+
+    fn bar(&mut self, bar: &Bar) {
+        let index = usize::from(*bar.index.get_ref());
+        if index >= BARS {
+            return;
+        }
+        let at = BAR0 + 4 * index;
+        let flags = match bar.space {
+            Space::Io => 1,
+            Space::Memory => (u8::from(bar.wide) << 2) | (u8::from(bar.prefetchable) << 3),
+        };
+        self.put(at, &[flags]);
+        let mask = (!(bar.size.get_ref() - 1)).to_le_bytes();
+        self.allow(at, if bar.wide { &mask } else { &mask[..4] });
+    }
+
+    fn capabilities(&mut self, card: &Card) {
+        let mut chain = Chain {
+            link: 0x34,
+            next: FIRST_CAPABILITY,
+        };
+        if let Some(power) = &card.power {
+            // Version 3; bit 3 says that there is no reset.
+            let state = u8::from(!power.resets) << 3;
+            let at = chain.add(self, &[0x01, 0, 3, 0, state, 0, 0, 0]);
+            self.allow(at + 4, &[3]);
+            self.places.power = Some(at);
+        }
+        if let Some(msi) = &card.msi {
+            let mut body = [0; 14];
+            body[0] = 0x05;
+            // 64 bit addresses.
+            body[2] = ((msi.vectors.get_ref().trailing_zeros() as u8) << 1) | 0x80;
+            let at = chain.add(self, &body);
+            self.allow(at + 2, &[0x71]);
+            self.allow(at + 4, &[0xfc, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+            self.allow(at + 12, &[0xff, 0xff]);
+        }
+        if let Some(express) = &card.express {
+            let mut body = [0; 0x3c];
+            body[0] = 0x10;
+            // Version 2, an endpoint; role-based errors; one lane of 2.5 GT/s.
+            body[2] = 2;
+            let capabilities = (1_u32 << 15) | (u32::from(express.flr) << 28);
+            body[4..8].copy_from_slice(&capabilities.to_le_bytes());
+            body[12] = 0x11;
+            body[18] = 0x11;
+            let at = chain.add(self, &body);
+            self.allow(at + 8, &[0xff, 0x7f]);
+            copy(&mut self.clears, at + 10, &[0x0f]);
+            self.allow(at + 16, &[0xfb, 0x01]);
+            self.places.express = Some(at);
+        }
+        if let Some(af) = &card.af {
+            // Transactions pending, and FLR.
+            let can = if af.flr { 3 } else { 1 };
+            self.places.af = Some(chain.add(self, &[0x13, 0, 6, can, 0, 0]));
+        }
+        if let Some(vendor) = &card.vendor_specific {
+            let bytes = vendor.bytes.get_ref();
+            let mut body = vec![0x09, 0, bytes.len() as u8 + 3];
+            body.extend_from_slice(bytes);
+            chain.add(self, &body);
+        }
+    }
+
+    /// What is not there reads as ones.
+    pub fn read(&self, at: usize, data: &mut [u8]) {
+        data.fill(0xff);
+        let there = self.bytes.get(at..).unwrap_or_default();
+        for (to, from) in data.iter_mut().zip(there) {
+            *to = *from;
+        }
+    }
+
+    pub fn write(&mut self, at: usize, data: &[u8]) -> Asked {
+        let mut asked = Asked::default();
+        for (place, new) in (at..SIZE).zip(data) {
+            asked.reset |= self.resets(place, *new);
+            let (Some(byte), Some(writable), Some(clears)) = (
+                self.bytes.get_mut(place),
+                self.writable.get(place),
+                self.clears.get(place),
+            ) else {
+                break;
+            };
+            *byte = ((*byte & !writable) | (new & writable)) & !(new & clears);
+        }
+        asked
+    }
+
+    /// Whether this byte, written there, resets the function.
+    fn resets(&self, place: usize, new: u8) -> bool {
+        let is = |capability: Option<usize>, offset: usize| {
+            capability.is_some_and(|at| at + offset == place)
+        };
+        if is(self.places.express, 9) {
+            return self.express_resets && new & 0x80 != 0;
+        }
+        if is(self.places.af, 4) {
+            return self.af_resets && new & 1 != 0;
+        }
+        is(self.places.power, 4)
+            && self.power_resets
+            && self.bytes.get(place).is_some_and(|old| old & 3 == 3)
+            && new & 3 == 0
+    }
+
+    pub fn reset(&mut self) {
+        self.bytes.clone_from(&self.initial);
+    }
+
+    pub fn masks_intx(&self) -> bool {
+        let mut command = [0; 2];
+        self.read(COMMAND, &mut command);
+        u16::from_le_bytes(command) & COMMAND_MASKS_INTX != 0
+    }
+
+    pub fn set_intx_status(&mut self, pending: bool) {
+        if let Some(status) = self.bytes.get_mut(STATUS) {
+            *status = (*status & !STATUS_INTX) | if pending { STATUS_INTX } else { 0 };
+        }
+    }
+}
+
+/// Where the next capability goes, and which byte points to it.
+struct Chain {
+    link: usize,
+    next: usize,
+}
+
+impl Chain {
+    fn add(&mut self, config: &mut Config, body: &[u8]) -> usize {
+        let at = self.next;
+        config.put(at, body);
+        config.put(self.link, &[at as u8]);
+        if let Some(status) = config.bytes.get_mut(STATUS) {
+            *status |= STATUS_CAPABILITIES;
+        }
+        self.link = at + 1;
+        self.next = (at + body.len()).next_multiple_of(4);
+        at
+    }
+}
+
+/// What would lie behind the end is left out.
+fn copy(to: &mut [u8], at: usize, from: &[u8]) {
+    for (to, from) in to.iter_mut().skip(at).zip(from) {
+        *to = *from;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::description::parse;
 
-    fn config(rest: &str) -> Config {
-        let text = format!("vendor = 0x8086\ndevice = 0x3e92\nclass = 0x030000\n{rest}");
-        Config::new(&Card::parse(&text).unwrap())
+    fn config(more: &str) -> Config {
+        let text =
+            format!("vendor = 0x8086\ndevice = 0x3e92\nclass = 0x030000\nrevision = 2\n{more}");
+        Config::new(&parse(&text).unwrap())
     }
 
-    fn dword(config: &Config, at: u64) -> u32 {
-        let mut bytes = [0; 4];
-        config.read(at, &mut bytes);
-        u32::from_le_bytes(bytes)
-    }
-
-    #[test]
-    fn registers_are_where_pci_has_them() {
-        let config = config(
-            "revision = 2\nsubsystem-vendor = 1\nsubsystem-device = 3\nintx = true\nflr = true",
-        );
-        assert_eq!(dword(&config, 0), 0x3e92_8086);
-        assert_eq!(dword(&config, 8), 0x0300_0002);
-        assert_eq!(dword(&config, 0x2c), 0x0003_0001);
-        assert_eq!(dword(&config, 0x3c), 0x100);
-        assert_eq!(dword(&config, 4) >> 16, 0x10);
-        assert_eq!(dword(&config, 0x34), 0x40);
-        assert_eq!(dword(&config, 0x40), 0x0002_0010);
-        assert_eq!(dword(&config, 0x44), 1 << 28);
-        assert_eq!(dword(&config, 4095), 0xffff_ff00);
+    fn read<const N: usize>(config: &Config, at: usize) -> [u8; N] {
+        let mut data = [0; N];
+        config.read(at, &mut data);
+        data
     }
 
     #[test]
-    fn what_can_be_written_is_as_pci_has_it() {
-        let mut config = config(
-            "[[bar]]\nindex = 1\nsize = 0x2000\n[[bytes]]\nat = 0xfc\nvalue = [1, 2, 3, 4]\nwritable = true",
-        );
-        for at in (0..4096).step_by(4) {
-            config.write(at, &[0xff; 4]);
-        }
-        config.write(4094, &[0xff; 4]);
-        let written: Vec<_> = (0..1024)
-            .map(|n| 4 * n)
-            .filter(|at| ![0, 8, 0x34, 0x40].contains(at))
-            .map(|at| (at, dword(&config, at)))
-            .filter(|(_, value)| *value != 0)
-            .collect();
-        let expected = [
-            (4, 0x0010_0407),
-            (0x14, 0xffff_e000),
-            (0x3c, 0xff),
-            (0xfc, u32::MAX),
-        ];
-        assert_eq!(written, expected);
-    }
-
-    #[test]
-    fn the_status_shows_an_interrupt() {
+    fn ids_and_class_cannot_be_written() {
         let mut config = config("");
-        config.show_interrupt(true);
-        assert_eq!(dword(&config, 4) >> 16, 0x18);
-        config.show_interrupt(false);
-        assert_eq!(dword(&config, 4) >> 16, 0x10);
-        assert!(config.intx_is_on());
-        config.write(4, &[0, 4]);
-        assert!(!config.intx_is_on());
+        config.write(0, &[0; 12]);
+        assert_eq!(read(&config, 0), [0x86, 0x80, 0x92, 0x3e]);
+        assert_eq!(read(&config, 8), [2, 0, 0, 3]);
     }
 
     #[test]
-    fn intx_may_not_be_maskable() {
-        let mut config = config("intx-mask = false");
-        config.write(4, &[0, 4]);
-        assert_eq!(dword(&config, 4) & 0xffff, 0);
+    fn bars_tell_their_size() {
+        let mut config = config(
+            "[[bar]]\nindex = 0\nsize = 0x1000\nwide = true\nprefetchable = true\n[[bar]]\nindex = 2\nsize = 8\nspace = \"io\"\n",
+        );
+        config.write(0x10, &[0xff; 24]);
+        assert_eq!(read(&config, 0x10), 0xffff_ffff_ffff_f00c_u64.to_le_bytes());
+        assert_eq!(read(&config, 0x18), 0xffff_fff9_u32.to_le_bytes());
+        assert_eq!(read(&config, 0x1c), [0; 4]);
+    }
+
+    #[test]
+    fn the_command_register_masks_intx_where_it_can() {
+        for maskable in [true, false] {
+            let mut config = config(&format!("[intx]\npin = 1\nmaskable = {maskable}\n"));
+            config.write(COMMAND + 1, &[4]);
+            assert_eq!(config.masks_intx(), maskable);
+        }
+    }
+
+    #[test]
+    fn capabilities_are_a_chain() {
+        let config = config(
+            "[power]\nresets = true\n[msi]\nvectors = 4\n[express]\nflr = true\n[af]\nflr = true\n[vendor-specific]\nbytes = [7]\n",
+        );
+        let (mut ids, [mut at]) = (Vec::new(), read::<1>(&config, 0x34));
+        while at != 0 {
+            let [id, next] = read(&config, at.into());
+            ids.push(id);
+            at = next;
+        }
+        assert_eq!(ids, [1, 5, 0x10, 0x13, 9]);
+    }
+
+    #[test]
+    fn resets_are_asked_for_where_they_exist() {
+        for flr in [true, false] {
+            let mut card = config(&format!("[express]\nflr = {flr}\n"));
+            assert_eq!(card.write(0x48, &[0, 0x80]).reset, flr);
+            let mut card = config(&format!("[af]\nflr = {flr}\n"));
+            assert_eq!(card.write(0x44, &[1]).reset, flr);
+            let mut card = config(&format!("[power]\nresets = {flr}\n"));
+            assert!(!card.write(0x44, &[3]).reset);
+            assert_eq!(card.write(0x44, &[0]).reset, flr);
+        }
+    }
+
+    #[test]
+    fn bytes_of_ones_own_are_writable_where_they_say() {
+        let mut config = config(
+            "[[config]]\nat = 0xfc\nbytes = [0, 0, 0, 0x70]\nwritable = [0, 0xf0, 0xff, 0xff]\n",
+        );
+        config.write(0xfc, &[0xff; 4]);
+        assert_eq!(read(&config, 0xfc), [0, 0xf0, 0xff, 0xff]);
+        config.reset();
+        assert_eq!(read(&config, 0xfc), [0, 0, 0, 0x70]);
+    }
+
+    #[test]
+    fn nothing_lies_behind_the_end() {
+        let mut config = config("");
+        for at in [SIZE - 1, SIZE, usize::MAX] {
+            config.write(at, &[0; 8]);
+            assert_eq!(read::<8>(&config, at)[1..], [0xff; 7]);
+        }
     }
 }

@@ -1,39 +1,62 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Serves a PCI card to QEMU's `vfio-user-pci`, as a file describes it.
+//! card: serves a PCI function that a file describes, to QEMU's `vfio-user-pci`.
+
+#![deny(unsafe_code)]
 
 mod config;
 mod description;
+mod function;
 mod server;
 
-use clap::Parser;
-use description::Card;
-use std::{path::PathBuf, process::ExitCode};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
-/// Serves a PCI card to QEMU's vfio-user-pci, as a file describes it.
+use clap::Parser;
+
+use description::Card;
+
+/// Serves the PCI function that FILE describes, until QEMU goes away.
 #[derive(Parser)]
+#[command(version)]
 struct Arguments {
-    /// The description of the card, see example.toml
-    card: PathBuf,
-    /// The socket for QEMU; without it the file is only checked
+    /// The description of the card, in TOML.
+    file: PathBuf,
+    /// The socket to make, for QEMU's -device vfio-user-pci.
+    #[arg(required_unless_present = "check")]
     socket: Option<PathBuf>,
+    /// No more than look whether FILE describes a card.
+    #[arg(long, conflicts_with = "socket")]
+    check: bool,
+    /// What messages call FILE, if it has another name for who wrote it.
+    #[arg(long, value_name = "NAME")]
+    called: Option<String>,
 }
 
-fn run(arguments: &Arguments) -> Result<(), String> {
-    let file = arguments.card.display();
-    let text = std::fs::read_to_string(&arguments.card).map_err(|e| format!("{file}: {e}"))?;
-    let card = Card::parse(&text).map_err(|e| format!("{file}:{e}"))?;
-    match &arguments.socket {
-        Some(socket) => server::serve(card, socket).map_err(|e| format!("{file}: {e}")),
-        None => Ok(()),
-    }
+fn read(file: &Path, name: &str) -> Result<Card, String> {
+    let text = std::fs::read_to_string(file).map_err(|error| format!("{name}: {error}"))?;
+    description::parse(&text).map_err(|error| format!("{name}:{error}"))
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
+    let arguments = Arguments::parse();
+    let name = arguments
+        .called
+        .unwrap_or_else(|| arguments.file.display().to_string());
+    let card = match read(&arguments.file, &name) {
+        Ok(card) => card,
+        Err(error) => {
+            eprintln!("card: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let Some(socket) = arguments.socket else {
+        return ExitCode::SUCCESS;
+    };
+    match server::serve(&card, &socket) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            eprintln!("card: {why}");
+        Err(error) => {
+            eprintln!("card: {name}: {error}");
             ExitCode::FAILURE
         }
     }

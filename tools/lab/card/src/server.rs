@@ -1,112 +1,141 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What QEMU asks of a card, and the answers.
+//! The function on a socket, as QEMU's `vfio-user-pci` wants it.
 
-use crate::{
-    config::Config,
-    description::{Bar, Card, Place},
-};
-use std::{fs::File, io, io::Write, path::Path, thread, time::Duration};
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+
 use vfio_bindings::bindings::vfio::{
-    vfio_region_info, VFIO_IRQ_INFO_EVENTFD, VFIO_IRQ_SET_ACTION_TRIGGER,
-    VFIO_IRQ_SET_ACTION_UNMASK, VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_INTX_IRQ_INDEX,
-    VFIO_PCI_NUM_IRQS, VFIO_PCI_NUM_REGIONS, VFIO_REGION_INFO_FLAG_READ,
-    VFIO_REGION_INFO_FLAG_WRITE,
+    VFIO_IRQ_INFO_AUTOMASKED, VFIO_IRQ_INFO_EVENTFD, VFIO_IRQ_INFO_MASKABLE,
+    VFIO_IRQ_INFO_NORESIZE, VFIO_IRQ_SET_ACTION_TRIGGER, VFIO_IRQ_SET_ACTION_UNMASK,
+    VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_ERR_IRQ_INDEX, VFIO_PCI_INTX_IRQ_INDEX,
+    VFIO_PCI_MSI_IRQ_INDEX, VFIO_PCI_NUM_IRQS, VFIO_PCI_NUM_REGIONS, VFIO_REGION_INFO_FLAG_READ,
+    VFIO_REGION_INFO_FLAG_WRITE, vfio_region_info,
 };
-use vfio_user::{DmaMapFlags, DmaUnmapFlags, IrqInfo, Server, ServerBackend, ServerRegion};
+use vfio_user::{DmaMapFlags, DmaUnmapFlags, Error, IrqInfo, Server, ServerBackend, ServerRegion};
 
-/// A card that QEMU has.
-struct Running {
-    config: Config,
-    bars: Vec<(Bar, Vec<u8>)>,
-    card: Card,
-    intx: Option<File>,
-    /// INTA is asserted, whether it is let through or not.
-    pending: bool,
-    vanished: bool,
-}
+use crate::config;
+use crate::description::Card;
+use crate::function::{Effect, Function};
 
-impl Running {
-    fn new(mut card: Card) -> Self {
-        let config = Config::new(&card);
-        let bars = card.bar.drain(..);
-        Self {
-            config,
-            bars: bars
-                .map(|bar| {
-                    let memory = vec![bar.fill; bar.size as usize];
-                    (bar, memory)
-                })
-                .collect(),
-            card,
-            intx: None,
-            pending: false,
-            vanished: false,
-        }
-    }
-
-    /// Tells QEMU of an interrupt that there is, once more if it knows.
-    fn interrupt(&mut self) -> io::Result<()> {
-        match &mut self.intx {
-            Some(event) if self.pending && self.config.intx_is_on() => {
-                event.write_all(&1u64.to_ne_bytes())
+fn regions(card: &Card) -> Vec<ServerRegion> {
+    (0..VFIO_PCI_NUM_REGIONS)
+        .map(|index| {
+            let size = if index == VFIO_PCI_CONFIG_REGION_INDEX {
+                config::SIZE as u64
+            } else {
+                card.bar
+                    .iter()
+                    .find(|bar| u32::from(*bar.index.get_ref()) == index)
+                    .map_or(0, |bar| *bar.size.get_ref())
+            };
+            let flags = if size > 0 {
+                VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE
+            } else {
+                0
+            };
+            ServerRegion {
+                region_info: vfio_region_info {
+                    argsz: size_of::<vfio_region_info>() as u32,
+                    index,
+                    flags,
+                    size,
+                    ..Default::default()
+                },
+                sparse_areas: Vec::new(),
+                mmap_fd: None,
             }
-            _ => Ok(()),
-        }
-    }
+        })
+        .collect()
+}
 
-    /// The bytes behind a BAR from `at` on.
-    fn memory(&mut self, region: u32, at: u64) -> &mut [u8] {
-        let Some((bar, memory)) = self
-            .bars
-            .iter_mut()
-            .find(|(bar, _)| bar.index == region as usize)
-        else {
-            return &mut [];
-        };
-        thread::sleep(Duration::from_millis(bar.delay_ms));
-        let at = usize::try_from(at).unwrap_or(usize::MAX);
-        memory.get_mut(at..).unwrap_or_default()
+fn interrupts(card: &Card) -> Vec<IrqInfo> {
+    (0..VFIO_PCI_NUM_IRQS)
+        .map(|index| {
+            let (flags, count) = match index {
+                VFIO_PCI_INTX_IRQ_INDEX => (
+                    VFIO_IRQ_INFO_MASKABLE | VFIO_IRQ_INFO_AUTOMASKED,
+                    u32::from(card.intx.is_some()),
+                ),
+                VFIO_PCI_MSI_IRQ_INDEX => (
+                    VFIO_IRQ_INFO_NORESIZE,
+                    card.msi
+                        .as_ref()
+                        .map_or(0, |msi| u32::from(*msi.vectors.get_ref())),
+                ),
+                // Never fires; QEMU warns where there is none.
+                VFIO_PCI_ERR_IRQ_INDEX => (VFIO_IRQ_INFO_NORESIZE, 1),
+                _ => (0, 0),
+            };
+            IrqInfo {
+                index,
+                flags: VFIO_IRQ_INFO_EVENTFD | flags,
+                count,
+            }
+        })
+        .collect()
+}
+
+struct Backend<'a> {
+    function: Function<'a>,
+    intx: Option<File>,
+    msi: Vec<Option<File>>,
+    socket: &'a Path,
+}
+
+impl Backend<'_> {
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::SignalIntx => signal(self.intx.as_mut()),
+            Effect::SignalMsi(vector) => {
+                let slot = usize::try_from(vector)
+                    .ok()
+                    .and_then(|n| self.msi.get_mut(n));
+                signal(slot.and_then(Option::as_mut));
+            }
+            Effect::Disconnect => {
+                let _ = std::fs::remove_file(self.socket);
+                std::process::exit(0);
+            }
+        }
     }
 }
 
-impl ServerBackend for Running {
+/// Nobody listens on an eventfd that is not there, or whose other end is gone.
+fn signal(eventfd: Option<&mut File>) {
+    if let Some(eventfd) = eventfd {
+        let _ = eventfd.write(&1_u64.to_ne_bytes());
+    }
+}
+
+impl ServerBackend for Backend<'_> {
     fn region_read(&mut self, region: u32, offset: u64, data: &mut [u8]) -> io::Result<()> {
-        data.fill(0xff);
-        if self.vanished {
-        } else if region == VFIO_PCI_CONFIG_REGION_INDEX {
-            self.config.read(offset, data);
-        } else {
-            let memory = self.memory(region, offset);
-            data.iter_mut()
-                .zip(memory)
-                .for_each(|(to, from)| *to = *from);
+        let at = usize::try_from(offset).unwrap_or(usize::MAX);
+        if region == VFIO_PCI_CONFIG_REGION_INDEX {
+            self.function.read_config(at, data);
+            return Ok(());
         }
+        if let Some(delay) = self.function.delay(region) {
+            std::thread::sleep(delay);
+        }
+        self.function.read_bar(region, at, data);
         Ok(())
     }
 
     fn region_write(&mut self, region: u32, offset: u64, data: &[u8]) -> io::Result<()> {
-        if self.vanished {
+        let at = usize::try_from(offset).unwrap_or(usize::MAX);
+        if region == VFIO_PCI_CONFIG_REGION_INDEX {
+            if let Some(effect) = self.function.write_config(at, data) {
+                self.perform(effect);
+            }
             return Ok(());
         }
-        if region == VFIO_PCI_CONFIG_REGION_INDEX {
-            self.config.write(offset, data);
-            return self.interrupt();
+        if let Some(delay) = self.function.delay(region) {
+            std::thread::sleep(delay);
         }
-        let memory = self.memory(region, offset);
-        memory
-            .iter_mut()
-            .zip(data)
-            .for_each(|(to, from)| *to = *from);
-        let place = Some(Place {
-            bar: region as usize,
-            at: offset,
-        });
-        self.vanished |= self.card.vanish == place;
-        if self.card.fire == place {
-            self.pending = data.iter().any(|byte| *byte != 0);
-            self.config.show_interrupt(self.pending);
-            return self.interrupt();
+        for effect in self.function.write_bar(region, at, data) {
+            self.perform(effect);
         }
         Ok(())
     }
@@ -127,6 +156,7 @@ impl ServerBackend for Running {
     }
 
     fn reset(&mut self) -> io::Result<()> {
+        self.function.reset_by_bus();
         Ok(())
     }
 
@@ -134,49 +164,48 @@ impl ServerBackend for Running {
         &mut self,
         index: u32,
         flags: u32,
-        _start: u32,
-        _count: u32,
+        start: u32,
+        count: u32,
         fds: Vec<File>,
     ) -> io::Result<()> {
-        if index == VFIO_PCI_INTX_IRQ_INDEX && flags & VFIO_IRQ_SET_ACTION_TRIGGER != 0 {
-            self.intx = fds.into_iter().next();
+        if flags & VFIO_IRQ_SET_ACTION_TRIGGER != 0 {
+            if index == VFIO_PCI_INTX_IRQ_INDEX {
+                self.intx = fds.into_iter().next();
+            } else if index == VFIO_PCI_MSI_IRQ_INDEX {
+                // Of vectors without an eventfd there are none; of none at all, MSI ends.
+                if count == 0 {
+                    self.msi.iter_mut().for_each(|slot| *slot = None);
+                }
+                let start = usize::try_from(start).unwrap_or(usize::MAX);
+                for (slot, fd) in self.msi.iter_mut().skip(start).zip(fds) {
+                    *slot = Some(fd);
+                }
+                return Ok(());
+            }
         }
-        if flags & VFIO_IRQ_SET_ACTION_UNMASK != 0 {
-            return self.interrupt();
+        // QEMU lets go of the line when it unmasks. Ours is a level.
+        if index == VFIO_PCI_INTX_IRQ_INDEX
+            && flags & (VFIO_IRQ_SET_ACTION_UNMASK | VFIO_IRQ_SET_ACTION_TRIGGER) != 0
+        {
+            if let Some(effect) = self.function.pending_intx() {
+                self.perform(effect);
+            }
         }
         Ok(())
     }
 }
 
-/// Serves the card at the socket until QEMU ends.
-pub fn serve(card: Card, socket: &Path) -> Result<(), String> {
-    let accessible = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE;
-    let bytes = |index: u32| match index {
-        VFIO_PCI_CONFIG_REGION_INDEX => crate::description::CONFIG_SIZE as u64,
-        _ => card
-            .bar
-            .iter()
-            .find(|bar| bar.index == index as usize)
-            .map_or(0, |bar| bar.size.into()),
-    };
-    let regions = (0..VFIO_PCI_NUM_REGIONS).map(|index| ServerRegion {
-        region_info: vfio_region_info {
-            argsz: size_of::<vfio_region_info>() as u32,
-            index,
-            size: bytes(index),
-            flags: if bytes(index) > 0 { accessible } else { 0 },
-            ..Default::default()
-        },
-        sparse_areas: Vec::new(),
-        mmap_fd: None,
-    });
-    let irqs = (0..VFIO_PCI_NUM_IRQS).map(|index| IrqInfo {
-        index,
-        flags: VFIO_IRQ_INFO_EVENTFD,
-        count: u32::from(card.intx && index == VFIO_PCI_INTX_IRQ_INDEX),
-    });
-    let server = Server::new(socket, true, irqs.collect(), regions.collect());
-    server
-        .and_then(|server| server.run(&mut Running::new(card)))
-        .map_err(|e| e.to_string())
+/// Until the other end goes away.
+pub fn serve(card: &Card, socket: &Path) -> Result<(), Error> {
+    let vectors = card
+        .msi
+        .as_ref()
+        .map_or(0, |msi| usize::from(*msi.vectors.get_ref()));
+    let server = Server::new(socket, card.reset.by_bus, interrupts(card), regions(card))?;
+    server.run(&mut Backend {
+        function: Function::new(card),
+        intx: None,
+        msi: std::iter::repeat_with(|| None).take(vectors).collect(),
+        socket,
+    })
 }

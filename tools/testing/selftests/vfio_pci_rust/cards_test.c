@@ -20,8 +20,11 @@
 #include "lib.h"
 
 #define MAX_CARDS	32
-#define FIRE		0x10	/* where a write to BAR 0 asserts INTx, or ends that */
-#define VANISH		0x14	/* and the card go */
+/* What a write to these places in BAR 0 does. */
+#define RAISE_INTX	0x10
+#define LOWER_INTX	0x14
+#define FIRE_MSI	0x18
+#define VANISH		0x20
 
 static const char *const drivers[] = { C_DRIVER, DRIVER };
 
@@ -160,6 +163,8 @@ struct answers {
 		struct vfio_irq_info info;
 	} irqs[VFIO_PCI_NUM_IRQS];
 	struct intx intx;
+	int msi;
+	uint64_t msi_came;
 	int reset;
 	int hot_reset_info;
 	uint8_t config[256];
@@ -188,9 +193,23 @@ static uint64_t count_of(int event)
 	return count;
 }
 
-static void assert_intx(int fd, uint64_t bar, uint32_t value)
+static void pull(int fd, uint64_t bar, uint32_t what)
 {
-	(void)!pwrite(fd, &value, sizeof(value), bar + FIRE);
+	uint32_t any = 1;
+
+	(void)!pwrite(fd, &any, sizeof(any), bar + what);
+}
+
+/* Ends the use of all interrupts of an index. */
+static int disable_irqs(int fd, uint32_t index)
+{
+	struct vfio_irq_set set = {
+		.argsz = sizeof(set),
+		.flags = VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_NONE,
+		.index = index,
+	};
+
+	return result(ioctl(fd, VFIO_DEVICE_SET_IRQS, &set));
 }
 
 static void try_intx(int fd, const char *bdf, uint64_t bar, struct intx *intx)
@@ -200,20 +219,36 @@ static void try_intx(int fd, const char *bdf, uint64_t bar, struct intx *intx)
 
 	intx->on = on_event(fd, VFIO_PCI_INTX_IRQ_INDEX, event);
 	if (!intx->on) {
-		assert_intx(fd, bar, 1);
+		pull(fd, bar, RAISE_INTX);
 		intx->came = count_of(event);
 		snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/config", bdf);
 		config = open(path, O_RDONLY);
 		(void)!pread(config, &intx->command, sizeof(intx->command), PCI_COMMAND);
 		close(config);
-		assert_intx(fd, bar, 0);
-		assert_intx(fd, bar, 1);
+		pull(fd, bar, LOWER_INTX);
+		pull(fd, bar, RAISE_INTX);
 		intx->again = count_of(event);
 		intx->unmasked = set_irq(fd, VFIO_IRQ_SET_ACTION_UNMASK | VFIO_IRQ_SET_DATA_NONE,
 					 VFIO_PCI_INTX_IRQ_INDEX, 0);
 		intx->then = count_of(event);
-		assert_intx(fd, bar, 0);
-		intx->off = on_event(fd, VFIO_PCI_INTX_IRQ_INDEX, -1);
+		pull(fd, bar, LOWER_INTX);
+		intx->off = disable_irqs(fd, VFIO_PCI_INTX_IRQ_INDEX);
+	}
+	close(event);
+}
+
+static void try_msi(int fd, uint64_t config, uint64_t bar, struct answers *answers)
+{
+	uint16_t command = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
+	int event = eventfd(0, EFD_NONBLOCK);
+
+	/* An MSI is a write to memory. */
+	(void)!pwrite(fd, &command, sizeof(command), config + PCI_COMMAND);
+	answers->msi = on_event(fd, VFIO_PCI_MSI_IRQ_INDEX, event);
+	if (!answers->msi) {
+		pull(fd, bar, FIRE_MSI);
+		answers->msi_came = count_of(event);
+		disable_irqs(fd, VFIO_PCI_MSI_IRQ_INDEX);
 	}
 	close(event);
 }
@@ -270,6 +305,7 @@ static void ask(const struct card *card, const char *driver, struct answers *ans
 	}
 	answers->config_size = pread(fd, answers->config, sizeof(answers->config), config);
 	try_intx(fd, card->bdf, bar, &answers->intx);
+	try_msi(fd, config, bar, answers);
 	answers->reset = result(ioctl(fd, VFIO_DEVICE_RESET));
 	answers->hot_reset_info = result(ioctl(fd, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, &hot));
 	close_device(&device);
@@ -345,24 +381,25 @@ TEST_F(cards, a_card_without_reset_has_none)
 	EXPECT_EQ(-EINVAL, answers.reset);
 }
 
-TEST_F(cards, small_bars_are_read_but_not_mapped)
+TEST_F(cards, bars_smaller_than_a_page_are_read)
 {
-	const struct card *card = card_of(self, 0x1234, 0x0001);
+	const struct card *card = card_of(self, 0x1234, 0xca02);
 	static struct answers answers;
 
 	ASSERT_NE(NULL, card);
 	ask(card, DRIVER, &answers);
 	EXPECT_EQ(0, answers.opened);
-	EXPECT_EQ(0x400, answers.regions[0].info.size);
-	EXPECT_EQ(16, answers.regions[2].info.size);
-	EXPECT_EQ(8, answers.regions[2].read);
-	EXPECT_EQ(0xa5a5a5a5a5a5a5a5ull, answers.regions[2].first);
+	EXPECT_EQ(0x100, answers.regions[0].info.size);
+	EXPECT_EQ(8, answers.regions[0].read);
+	EXPECT_EQ(0x8877665500000000ull, answers.regions[0].first);
+	EXPECT_EQ(0x800, answers.regions[1].info.size);
+	EXPECT_EQ(16, answers.regions[4].info.size);
 }
 
 TEST_F(cards, interrupts_come_whether_they_can_be_masked_or_not)
 {
 	static const unsigned int ids[][2] = {
-		{ 0x1234, 0x0001 }, { 0x1234, 0x0002 }, { 0x1b7c, 0x0004 },
+		{ 0x1234, 0xca03 }, { 0x1234, 0xca01 }, { 0x1814, 0x0601 },
 	};
 	static struct answers answers;
 	unsigned int i;
@@ -379,6 +416,17 @@ TEST_F(cards, interrupts_come_whether_they_can_be_masked_or_not)
 		/* Only the first can be masked in the card. */
 		EXPECT_EQ(i == 0, !!(answers.intx.command & PCI_COMMAND_INTX_DISABLE));
 	}
+}
+
+TEST_F(cards, an_msi_comes)
+{
+	const struct card *card = card_of(self, 0x1234, 0xca03);
+	static struct answers answers;
+
+	ASSERT_NE(NULL, card);
+	ask(card, DRIVER, &answers);
+	EXPECT_EQ(0, answers.msi);
+	EXPECT_EQ(1, answers.msi_came);
 }
 
 TEST_F(cards, an_interrupt_of_no_use_is_hidden)
@@ -418,7 +466,7 @@ TEST_F(cards, the_denylist_can_be_disabled)
 /* It stays so until QEMU ends: the last test. vfio-pci has the card after this driver. */
 TEST_F(cards, vanishing_is_as_with_vfio_pci)
 {
-	const struct card *card = card_of(self, 0x1234, 0x0003);
+	const struct card *card = card_of(self, 0x1234, 0xca03);
 	static struct answers rust, c;
 	uint32_t i;
 
