@@ -58,13 +58,24 @@ impl Memory {
     /// # Errors
     ///
     /// `EFAULT` if not all of them are mapped.
+    #[inline]
     pub(crate) fn read<const N: usize>(&self, at: usize) -> Result<[u8; N]> {
         let mut bytes = [0; N];
-        let end = at.checked_add(N).filter(|end| *end <= self.len);
-        for (byte, i) in bytes.iter_mut().zip(at..end.ok_or(EFAULT)?) {
-            *byte = self.byte(i);
-        }
+        self.fill(&mut bytes, at)?;
         Ok(bytes)
+    }
+
+    /// Fills `bytes` with those from `at` on, or fails as `read`.
+    #[inline(never)]
+    fn fill(&self, bytes: &mut [u8], at: usize) -> Result {
+        let end = at.checked_add(bytes.len()).filter(|end| *end <= self.len);
+        end.ok_or(EFAULT)?;
+        for (i, byte) in bytes.iter_mut().enumerate() {
+            // SAFETY: It is mapped, by the type invariants and the check above. It may change, which
+            // is why it is volatile.
+            *byte = unsafe { self.start.add(at.wrapping_add(i)).read_volatile() };
+        }
+        Ok(())
     }
 
     /// Copies the bytes `at` to a user.
@@ -72,29 +83,16 @@ impl Memory {
     /// # Errors
     ///
     /// `EFAULT` if not all of them are mapped, or the user's memory is not writable.
+    #[inline(never)]
     pub(crate) fn copy_to(&self, mut at: Span, to: &mut UserSliceWriter) -> Result {
         const CHUNK: usize = 64;
-        if at.range().end > self.len {
-            return Err(EFAULT);
-        }
         while let Some(part) = at.take_before(at.range().start.saturating_add(CHUNK)) {
             let mut chunk = [0; CHUNK];
-            for (byte, i) in chunk.iter_mut().zip(part.range()) {
-                *byte = self.byte(i);
-            }
-            to.write_slice(chunk.get(..part.len()).ok_or(EFAULT)?)?;
+            let chunk = chunk.get_mut(..part.len()).ok_or(EFAULT)?;
+            self.fill(chunk, part.range().start)?;
+            to.write_slice(chunk)?;
         }
         Ok(())
-    }
-
-    /// The byte of this number, zero if it is not mapped.
-    #[inline]
-    fn byte(&self, i: usize) -> u8 {
-        if i >= self.len {
-            return 0;
-        }
-        // SAFETY: It is mapped, by the type invariants. It may change, which is why it is volatile.
-        unsafe { self.start.add(i).read_volatile() }
     }
 }
 
