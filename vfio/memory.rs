@@ -71,8 +71,8 @@ impl Memory {
         let end = at.checked_add(bytes.len()).filter(|end| *end <= self.len);
         end.ok_or(EFAULT)?;
         for (i, byte) in bytes.iter_mut().enumerate() {
-            // SAFETY: It is mapped, by the type invariants and the check above. It may change, which
-            // is why it is volatile.
+            // SAFETY: It is mapped, by the type invariants and the check above. It may change, so
+            // it is read as volatile.
             *byte = unsafe { self.start.add(at.wrapping_add(i)).read_volatile() };
         }
         Ok(())
