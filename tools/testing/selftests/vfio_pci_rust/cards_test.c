@@ -369,31 +369,40 @@ TEST_F(cards, every_card_answers_as_with_vfio_pci)
 	}
 }
 
-TEST_F(cards, a_card_without_reset_has_none)
+/* What a card answers with this driver; NULL if it is not there. */
+static const struct answers *answers_of(FIXTURE_DATA(cards) * self, unsigned int vendor,
+					unsigned int device)
 {
-	const struct card *card = card_of(self, 0x168c, 0x0030);
+	const struct card *card = card_of(self, vendor, device);
 	static struct answers answers;
 
-	ASSERT_NE(NULL, card);
+	if (!card)
+		return NULL;
 	ask(card, DRIVER, &answers);
-	EXPECT_EQ(0, answers.opened);
-	EXPECT_FALSE(answers.info.flags & VFIO_DEVICE_FLAGS_RESET);
-	EXPECT_EQ(-EINVAL, answers.reset);
+	return &answers;
+}
+
+TEST_F(cards, a_card_without_reset_has_none)
+{
+	const struct answers *answers = answers_of(self, 0x168c, 0x0030);
+
+	ASSERT_NE(NULL, answers);
+	EXPECT_EQ(0, answers->opened);
+	EXPECT_FALSE(answers->info.flags & VFIO_DEVICE_FLAGS_RESET);
+	EXPECT_EQ(-EINVAL, answers->reset);
 }
 
 TEST_F(cards, bars_smaller_than_a_page_are_read)
 {
-	const struct card *card = card_of(self, 0x1234, 0xca02);
-	static struct answers answers;
+	const struct answers *answers = answers_of(self, 0x1234, 0xca02);
 
-	ASSERT_NE(NULL, card);
-	ask(card, DRIVER, &answers);
-	EXPECT_EQ(0, answers.opened);
-	EXPECT_EQ(0x100, answers.regions[0].info.size);
-	EXPECT_EQ(8, answers.regions[0].read);
-	EXPECT_EQ(0x8877665500000000ull, answers.regions[0].first);
-	EXPECT_EQ(0x800, answers.regions[1].info.size);
-	EXPECT_EQ(16, answers.regions[4].info.size);
+	ASSERT_NE(NULL, answers);
+	EXPECT_EQ(0, answers->opened);
+	EXPECT_EQ(0x100, answers->regions[0].info.size);
+	EXPECT_EQ(8, answers->regions[0].read);
+	EXPECT_EQ(0x8877665500000000ull, answers->regions[0].first);
+	EXPECT_EQ(0x800, answers->regions[1].info.size);
+	EXPECT_EQ(16, answers->regions[4].info.size);
 }
 
 TEST_F(cards, interrupts_come_whether_they_can_be_masked_or_not)
@@ -401,45 +410,39 @@ TEST_F(cards, interrupts_come_whether_they_can_be_masked_or_not)
 	static const unsigned int ids[][2] = {
 		{ 0x1234, 0xca03 }, { 0x1234, 0xca01 }, { 0x1814, 0x0601 },
 	};
-	static struct answers answers;
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(ids); i++) {
-		const struct card *card = card_of(self, ids[i][0], ids[i][1]);
+		const struct answers *answers = answers_of(self, ids[i][0], ids[i][1]);
 
-		ASSERT_NE(NULL, card);
-		ask(card, DRIVER, &answers);
-		EXPECT_EQ(0, answers.intx.on);
-		EXPECT_EQ(1, answers.intx.came);
-		EXPECT_EQ(0, answers.intx.again);
-		EXPECT_EQ(1, answers.intx.then);
+		ASSERT_NE(NULL, answers);
+		EXPECT_EQ(0, answers->intx.on);
+		EXPECT_EQ(1, answers->intx.came);
+		EXPECT_EQ(0, answers->intx.again);
+		EXPECT_EQ(1, answers->intx.then);
 		/* Only the first can be masked in the card. */
-		EXPECT_EQ(i == 0, !!(answers.intx.command & PCI_COMMAND_INTX_DISABLE));
+		EXPECT_EQ(i == 0, !!(answers->intx.command & PCI_COMMAND_INTX_DISABLE));
 	}
 }
 
 TEST_F(cards, an_msi_comes)
 {
-	const struct card *card = card_of(self, 0x1234, 0xca03);
-	static struct answers answers;
+	const struct answers *answers = answers_of(self, 0x1234, 0xca03);
 
-	ASSERT_NE(NULL, card);
-	ask(card, DRIVER, &answers);
-	EXPECT_EQ(0, answers.msi);
-	EXPECT_EQ(1, answers.msi_came);
+	ASSERT_NE(NULL, answers);
+	EXPECT_EQ(0, answers->msi);
+	EXPECT_EQ(1, answers->msi_came);
 }
 
 TEST_F(cards, an_interrupt_of_no_use_is_hidden)
 {
-	const struct card *card = card_of(self, 0x8086, 0x1574);
-	static struct answers answers;
+	const struct answers *answers = answers_of(self, 0x8086, 0x1574);
 
-	ASSERT_NE(NULL, card);
-	ask(card, DRIVER, &answers);
-	EXPECT_EQ(0, answers.opened);
-	EXPECT_EQ(0, answers.irqs[VFIO_PCI_INTX_IRQ_INDEX].info.count);
-	EXPECT_EQ(0, answers.config[PCI_INTERRUPT_PIN]);
-	EXPECT_EQ(-EINVAL, answers.intx.on);
+	ASSERT_NE(NULL, answers);
+	EXPECT_EQ(0, answers->opened);
+	EXPECT_EQ(0, answers->irqs[VFIO_PCI_INTX_IRQ_INDEX].info.count);
+	EXPECT_EQ(0, answers->config[PCI_INTERRUPT_PIN]);
+	EXPECT_EQ(-EINVAL, answers->intx.on);
 }
 
 TEST_F(cards, the_denylist_can_be_disabled)

@@ -229,7 +229,7 @@ FIXTURE_SETUP(igd)
 	if (!problem)
 		problem = setup_c_driver();
 	if (!problem && !find_card(self->card.bdf))
-		problem = "there is no Intel graphics: lab run --device card=igd";
+		problem = "there is no Intel graphics";
 	if (problem)
 		SKIP(return, "%s", problem);
 	self->card.memory = mmap(NULL, HUGE_SIZE, PROT_READ | PROT_WRITE,
