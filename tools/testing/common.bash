@@ -146,12 +146,14 @@ build() {
 }
 
 # guest KERNEL NAME COMMAND...: counts the tests of the kselftests and of KUnit in what the command prints
-# in a guest with that kernel; `repeat` times as long if that is set.
+# in a guest with that kernel; `repeat` times as long if that is set. The first devices are for the tests that
+# look for them.
+more_devices=()
 guest() {
 	local kernel=$1 name=$2 console=$out/$1.$BASHPID.console
 	shift 2
 	"$lab" run --kernel "$kernel" --memory 1G --timeout $((1800 * ${repeat:-1})) \
-		--device igb --device nvme --device igb --device vga \
+		--device igb --device nvme --device igb --device vga "${more_devices[@]}" \
 		--share "$out/selftests/install" --monitor --log "$console" -- "$@" 2>&1 |
 		# The kselftests' runner comments out what its programs print.
 		count_tap "$name" '[# ]*'
