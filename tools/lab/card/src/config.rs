@@ -33,6 +33,8 @@ pub struct Config {
     /// Bits that writing 1 clears.
     clears: Vec<u8>,
     initial: Vec<u8>,
+    /// Where the bytes are that outlive a reset.
+    sticky: Vec<usize>,
     places: Places,
     power_resets: bool,
     express_resets: bool,
@@ -46,6 +48,7 @@ impl Config {
             writable: vec![0; SIZE],
             clears: vec![0; SIZE],
             initial: Vec::new(),
+            sticky: Vec::new(),
             places: Places::default(),
             power_resets: card.power.as_ref().is_some_and(|power| power.resets),
             express_resets: card.express.as_ref().is_some_and(|express| express.flr),
@@ -61,6 +64,9 @@ impl Config {
             config.put(at, &part.bytes);
             if let Some(writable) = &part.writable {
                 config.allow(at, writable.get_ref());
+            }
+            if part.sticky {
+                config.sticky.extend(at..at + part.bytes.len());
             }
         }
         config.initial = config.bytes.clone();
@@ -205,7 +211,12 @@ impl Config {
     }
 
     pub fn reset(&mut self) {
-        self.bytes.clone_from(&self.initial);
+        let old = std::mem::replace(&mut self.bytes, self.initial.clone());
+        for &at in &self.sticky {
+            if let (Some(byte), Some(kept)) = (self.bytes.get_mut(at), old.get(at)) {
+                *byte = *kept;
+            }
+        }
     }
 
     pub fn masks_intx(&self) -> bool {
@@ -323,12 +334,15 @@ mod tests {
     #[test]
     fn bytes_of_ones_own_are_writable_where_they_say() {
         let mut config = config(
-            "[[config]]\nat = 0xfc\nbytes = [0, 0, 0, 0x70]\nwritable = [0, 0xf0, 0xff, 0xff]\n",
+            "[[config]]\nat = 0xfc\nbytes = [0, 0, 0, 0x70]\nwritable = [0, 0xf0, 0xff, 0xff]\n\
+             [[config]]\nat = 0xf8\nbytes = [0, 1]\nwritable = [0, 0xff]\nsticky = true\n",
         );
+        config.write(0xf8, &[7, 7]);
         config.write(0xfc, &[0xff; 4]);
         assert_eq!(read(&config, 0xfc), [0, 0xf0, 0xff, 0xff]);
         config.reset();
         assert_eq!(read(&config, 0xfc), [0, 0, 0, 0x70]);
+        assert_eq!(read(&config, 0xf8), [0, 7]);
     }
 
     #[test]

@@ -155,6 +155,9 @@ pub struct ConfigBytes {
     pub bytes: Vec<u8>,
     /// The bits that can be written; none if it is not there.
     pub writable: Option<Spanned<Vec<u8>>>,
+    /// Whether what is written outlives a reset.
+    #[serde(default)]
+    pub sticky: bool,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]

@@ -432,7 +432,9 @@ TEST_F_TIMEOUT(compare, names_are_answered_the_same, 600)
 		" other=1",
 	};
 	const char * const drivers[] = { C_DRIVER, DRIVER };
+	const char * const words[] = { setup->vf, "no VF token", NULL };
 	int answers[2][ARRAY_SIZE(texts)];
+	int log = open_log();
 	char name[256];
 	size_t i;
 	int d;
@@ -453,6 +455,9 @@ TEST_F_TIMEOUT(compare, names_are_answered_the_same, 600)
 		EXPECT_EQ(answers[0][i], answers[1][i]) {
 			TH_LOG("text %zu behind the address", i);
 		}
+	/* This driver says what is wrong. */
+	EXPECT_TRUE(log_has(log, words));
+	close(log);
 	/* These are not the same for lack of a difference. */
 	EXPECT_EQ(-EACCES, answers[1][0]);
 	EXPECT_EQ(-EINVAL, answers[1][5]);

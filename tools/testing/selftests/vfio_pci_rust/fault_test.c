@@ -17,7 +17,6 @@
 #include "lib.h"
 
 #define HOURS	3600
-#define DEBUGFS	"/sys/kernel/debug"
 
 struct state {
 	const char *pf;
@@ -36,19 +35,6 @@ struct state {
 FIXTURE(fault) {
 	struct state state;
 };
-
-static const char *setup_faults(void)
-{
-	if (access("/proc/thread-self/fail-nth", W_OK) ||
-	    access(DEBUGFS "/failslab", F_OK) || access(DEBUGFS "/fail_usercopy", F_OK))
-		return "the kernel has no fault injection";
-	/* Those that could wait for memory, too; and without a word in the log. */
-	if (write_sysfs("N", DEBUGFS "/failslab/ignore-gfp-wait") ||
-	    write_sysfs("0", DEBUGFS "/failslab/verbose") ||
-	    write_sysfs("0", DEBUGFS "/fail_usercopy/verbose"))
-		return "fault injection cannot be set up";
-	return NULL;
-}
 
 /* Opens the PF and sets token_a, which the VF is checked with. */
 static int start_token(struct state *state)
@@ -73,7 +59,7 @@ FIXTURE_SETUP(fault)
 	if (problem)
 		SKIP(return, "%s", problem);
 
-	state->fail_nth = open("/proc/thread-self/fail-nth", O_RDWR);
+	state->fail_nth = open_fail_nth();
 	ASSERT_LE(0, state->fail_nth);
 	ASSERT_EQ(0, ensure_pf(state->pf, DRIVER, 1));
 	ASSERT_EQ(0, vf_bdf(state->pf, 0, state->vf));
@@ -153,24 +139,6 @@ static bool is_expected(const struct operation *operation, int answer)
 	return answer == -ENOMEM || answer == -EFAULT;
 }
 
-static void arm(int fail_nth, int n)
-{
-	dprintf(fail_nth, "%d", n);
-}
-
-/*
- * Whether it came to the failure. Reading and writing are copies that count as
- * well: if one fails, the failure was still to come.
- */
-static bool disarm(int fail_nth)
-{
-	char left[16] = {};
-	bool read_it = pread(fail_nth, left, sizeof(left) - 1, 0) > 0;
-
-	(void)!pwrite(fail_nth, "0", 1, 0);
-	return read_it && !atoi(left);
-}
-
 static void fail_in_turn(struct __test_metadata *_metadata, struct state *state,
 			 const struct operation *operation)
 {
@@ -182,9 +150,9 @@ static void fail_in_turn(struct __test_metadata *_metadata, struct state *state,
 
 	for (n = 1;; n += n < all ? 1 : 1 + n / 8) {
 		ASSERT_EQ(0, operation->prepare(state));
-		arm(state->fail_nth, n);
+		arm_fault(state->fail_nth, n);
 		answer = operation->call(state);
-		failed = disarm(state->fail_nth);
+		failed = !disarm_fault(state->fail_nth);
 		state->answer = answer;
 		faults += failed;
 		refused += failed && answer;

@@ -587,6 +587,69 @@ TEST_F(igd, bytes_that_are_not_there_cannot_be_read)
 	EXPECT_EQ(-EFAULT, read_region(fd, &view.regions[0], bytes, 8, OPREGION_SIZE));
 }
 
+/* How many regions the device has beside those that each has; or a negative errno. */
+static int extra_regions(int fd)
+{
+	struct vfio_device_info info = { .argsz = sizeof(info) };
+
+	if (ioctl(fd, VFIO_DEVICE_GET_INFO, &info))
+		return -errno;
+	return info.num_regions - VFIO_PCI_NUM_REGIONS;
+}
+
+/*
+ * Opens the card with the @n-th allocation or copy failing, sets @left to how many were still to
+ * come, and returns what extra_regions() are there, or a negative errno.
+ */
+static int open_with_fault(struct card *card, int fail_nth, int n, int *left)
+{
+	int ret = prepare_device(&card->device, card->bdf, any_path());
+
+	if (ret)
+		return ret;
+	arm_fault(fail_nth, n);
+	ret = present_token(&card->device, card->bdf, any_path(), NULL);
+	*left = disarm_fault(fail_nth);
+	if (!ret)
+		ret = extra_regions(card->device.fd);
+	close_device(&card->device);
+	return ret;
+}
+
+/* Whatever cannot be allocated or mapped, the opening is refused, or as it would be without. */
+TEST_F_TIMEOUT(igd, faults_of_an_opening_leave_nothing_behind, 3600)
+{
+	const char *problem = setup_faults();
+	const int many = 1 << 20;
+	int fail_nth, left = 0, n, answer, tried = 0, refused = 0;
+
+	if (problem)
+		SKIP(return, "%s", problem);
+	fail_nth = open_fail_nth();
+	ASSERT_LE(0, fail_nth);
+	make(&self->card, &scenarios[4]);
+	ASSERT_EQ(0, look(&self->card, DRIVER).opened);
+	close_device(&self->card.device);
+	ASSERT_EQ(3, open_with_fault(&self->card, fail_nth, many, &left));
+	n = many - left;
+	ASSERT_LT(0, n);
+	/* The last in full, which are those of the regions, and ever fewer of what comes before. */
+	for (; n > 0; n -= tried < 32 ? 1 : 1 + 2 * tried) {
+		answer = open_with_fault(&self->card, fail_nth, n, &left);
+		tried += !left;
+		EXPECT_TRUE(answer == 3 || (!left && (answer == -ENOMEM || answer == -EFAULT))) {
+			TH_LOG("fault %d: %d", n, answer);
+		}
+		if (answer >= 0)
+			continue;
+		refused++;
+		ASSERT_EQ(3, open_with_fault(&self->card, fail_nth, many, &left));
+	}
+	close(fail_nth);
+	ksft_print_msg("opening Intel graphics: %d faults, %d of them refused it\n", tried, refused);
+	EXPECT_LT(0, refused);
+}
+
 /* The firmware changes the OpRegion while it is in use. */
 TEST_F(igd, what_changes_is_seen_at_once)
 {

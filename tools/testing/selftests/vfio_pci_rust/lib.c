@@ -22,6 +22,7 @@
 #include "lib.h"
 
 #define PCI "/sys/bus/pci"
+#define DEBUGFS "/sys/kernel/debug"
 
 const uint8_t token_a[UUID_LEN] = {
 	0x1b, 0x4e, 0x28, 0xba, 0x2f, 0xa1, 0x41, 0xd2,
@@ -153,6 +154,38 @@ int open_module(const char *driver)
 	return fd;
 }
 
+const char *setup_faults(void)
+{
+	if (access("/proc/thread-self/fail-nth", W_OK) ||
+	    access(DEBUGFS "/failslab", F_OK) || access(DEBUGFS "/fail_usercopy", F_OK))
+		return "the kernel has no fault injection";
+	/* Those that could wait for memory, too; and without a word in the log. */
+	if (write_sysfs("N", DEBUGFS "/failslab/ignore-gfp-wait") ||
+	    write_sysfs("0", DEBUGFS "/failslab/verbose") ||
+	    write_sysfs("0", DEBUGFS "/fail_usercopy/verbose"))
+		return "fault injection cannot be set up";
+	return NULL;
+}
+
+int open_fail_nth(void)
+{
+	return open("/proc/thread-self/fail-nth", O_RDWR);
+}
+
+void arm_fault(int fail_nth, int n)
+{
+	dprintf(fail_nth, "%d", n);
+}
+
+int disarm_fault(int fail_nth)
+{
+	char left[16] = {};
+	bool read_it = pread(fail_nth, left, sizeof(left) - 1, 0) > 0;
+
+	(void)!pwrite(fail_nth, "0", 1, 0);
+	return read_it ? atoi(left) : 1;
+}
+
 long env_number(const char *name, long otherwise)
 {
 	const char *text = getenv(name);
@@ -184,7 +217,7 @@ static const char *find_device(bool (*wanted)(const char *bdf), const char *not)
 	return ret;
 }
 
-static bool is_pf(const char *bdf)
+bool is_pf(const char *bdf)
 {
 	char text[16];
 
@@ -239,7 +272,7 @@ static bool is_plain_nvme(const char *bdf)
 const char *setup_plain(const char **bdf)
 {
 	static char address[BDF_LEN];
-	const char *found = find_device(is_plain_nvme, NULL);
+	const char *found = getenv("VFIO_PCI_RUST_PLAIN") ?: find_device(is_plain_nvme, NULL);
 
 	if (!found)
 		return "there is no NVMe device without SR-IOV";
@@ -357,6 +390,8 @@ int ensure_pf(const char *pf, const char *driver, int count)
 		return ret;
 
 	ret = read_sysfs(text, sizeof(text), PCI "/devices/%s/sriov_numvfs", pf);
+	if (ret == -ENOENT && !count)
+		return 0;
 	if (ret < 0)
 		return ret;
 	if (atoi(text) == count)

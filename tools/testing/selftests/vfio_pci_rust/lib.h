@@ -77,11 +77,32 @@ const char *setup_second_pf(const char *pf, const char **second);
 /* Takes the device from a VFIO driver, and gives it to whatever driver wants it. */
 void restore_device(const char *bdf);
 
-/* Finds a device without SR-IOV that no program needs. */
+/* Whether the device is capable of SR-IOV. */
+bool is_pf(const char *bdf);
+
+/*
+ * Finds a device without SR-IOV that no program needs, which is $VFIO_PCI_RUST_PLAIN, or the
+ * first NVMe.
+ */
 const char *setup_plain(const char **bdf);
 
 /* Finds a VGA device, which is taken from its driver. */
 const char *setup_vga(const char **bdf);
+
+/* Gets the kernel ready for arm_fault(). */
+const char *setup_faults(void);
+
+/* Opens the file by which a thread is told to fail. */
+int open_fail_nth(void);
+
+/* Lets the @n-th allocation or copy from or to user space from now on fail, for this thread. */
+void arm_fault(int fail_nth, int n);
+
+/*
+ * Ends that; returns how many were still to come, 0 if it came to the failure. Reading and
+ * writing are copies that count as well: if one fails, the failure was still to come.
+ */
+int disarm_fault(int fail_nth);
 
 /* Loads vfio-pci. */
 const char *setup_c_driver(void);

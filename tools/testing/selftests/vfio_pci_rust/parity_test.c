@@ -17,6 +17,9 @@
 #include "../kselftest_harness.h"
 #include "lib.h"
 
+/* Of a device that $VFIO_PCI_RUST_PF names, which may have no VFs and report no errors. */
+#define INCAPABLE	"the device is not capable of it"
+
 FIXTURE(parity) {
 	const char *pf;
 	struct device device;
@@ -87,6 +90,8 @@ TEST_F(parity, a_device_sleeps_while_nobody_uses_it)
 	EXPECT_TRUE(gets_to(self->pf, "D0"));
 	close_device(&self->device);
 	EXPECT_TRUE(gets_to(self->pf, "D3hot"));
+	if (!is_pf(self->pf))
+		return;
 	/* VFs need their PF. */
 	ASSERT_EQ(0, set_numvfs(self->pf, 1));
 	EXPECT_TRUE(stays_in(self->pf, "D0"));
@@ -146,6 +151,8 @@ TEST_F(parity, vfs_are_kept_for_the_driver_of_the_pf)
 {
 	char vf[BDF_LEN], text[32];
 
+	if (!is_pf(self->pf))
+		SKIP(return, INCAPABLE);
 	ASSERT_EQ(0, set_numvfs(self->pf, 1));
 	ASSERT_EQ(0, vf_bdf(self->pf, 0, vf));
 	ASSERT_LT(0, read_sysfs(text, sizeof(text),
@@ -160,6 +167,8 @@ TEST_F(parity, a_vf_under_another_driver_is_warned_of)
 	const char * const words[] = { self->pf, vf, "igbvf", NULL };
 	int log = open_log();
 
+	if (!is_pf(self->pf))
+		SKIP(return, INCAPABLE);
 	if (system("modprobe -q igbvf"))
 		SKIP(return, "there is no module igbvf");
 	ASSERT_LE(0, log);
@@ -257,6 +266,8 @@ TEST_F(parity, removing_a_pf_waits_for_the_users_of_its_vfs)
 	struct action removal = { .act = remove_device, .bdf = self->pf };
 	pthread_t setter;
 
+	if (!is_pf(self->pf))
+		SKIP(return, INCAPABLE);
 	ASSERT_EQ(0, set_numvfs(self->pf, 2));
 	ASSERT_EQ(0, vf_bdf(self->pf, 1, vf));
 	ASSERT_EQ(0, open_device(&self->device, self->pf, any_path(), token_a));
@@ -284,6 +295,8 @@ TEST_F(parity, unbinding_a_vf_waits_for_its_user_alone)
 	char vf[BDF_LEN];
 	struct action removal = { .act = unbind_device, .bdf = vf };
 
+	if (!is_pf(self->pf))
+		SKIP(return, INCAPABLE);
 	ASSERT_EQ(0, set_numvfs(self->pf, 2));
 	ASSERT_EQ(0, vf_bdf(self->pf, 1, vf));
 	ASSERT_EQ(0, open_device(&self->device, self->pf, any_path(), token_a));
@@ -315,6 +328,7 @@ TEST_F(parity, an_error_of_the_bus_is_told_to_the_user)
 	struct aer_error error = { .uncor_status = PCI_ERR_UNC_COMP_TIME };
 	int event = eventfd(0, 0);
 	unsigned int domain, bus, dev, fn;
+	ssize_t written;
 	int fd, fields;
 
 	if (system("modprobe -q aer_inject"))
@@ -330,7 +344,10 @@ TEST_F(parity, an_error_of_the_bus_is_told_to_the_user)
 	ASSERT_EQ(0, on_event(self->device.fd, VFIO_PCI_ERR_IRQ_INDEX, event));
 	fd = open("/dev/aer_inject", O_WRONLY);
 	ASSERT_LE(0, fd);
-	ASSERT_EQ(sizeof(error), write(fd, &error, sizeof(error)));
+	written = write(fd, &error, sizeof(error));
+	if (written < 0 && errno == EPROTONOSUPPORT)
+		SKIP(return, INCAPABLE);
+	ASSERT_EQ(sizeof(error), written);
 	EXPECT_TRUE(comes(event));
 	close(fd);
 	close(event);
@@ -338,7 +355,8 @@ TEST_F(parity, an_error_of_the_bus_is_told_to_the_user)
 
 TEST_F(parity, a_device_that_is_being_unbound_does_not_open)
 {
-	const bool is_c = !strcmp(variant->driver, C_DRIVER);
+	const bool has_token = is_pf(self->pf);
+	const int answer = has_token && !strcmp(variant->driver, DRIVER) ? -ENODEV : -EAGAIN;
 	struct action unbinding = { .act = unbind_device, .bdf = self->pf };
 
 	if (setup_path(PATH_CDEV))
@@ -348,9 +366,8 @@ TEST_F(parity, a_device_that_is_being_unbound_does_not_open)
 	ASSERT_EQ(0, start_action(&unbinding));
 	while (is_registered(self->pf))
 		usleep(1000);
-	EXPECT_EQ(is_c ? -EAGAIN : -ENODEV,
-		  present_token(&self->device, self->pf, PATH_CDEV, NULL));
-	EXPECT_EQ(is_c ? -EAGAIN : -ENODEV,
+	EXPECT_EQ(answer, present_token(&self->device, self->pf, PATH_CDEV, NULL));
+	EXPECT_EQ(has_token ? answer : -EINVAL,
 		  present_token(&self->device, self->pf, PATH_CDEV, token_a));
 	EXPECT_FALSE(has_ended(&unbinding));
 	close_device(&self->device);
