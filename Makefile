@@ -20,7 +20,7 @@ zsh_folder ?= $(prefix)/share/zsh/site-functions
 vfioctl := $(CURDIR)/build/vfioctl
 cargo = cargo $(1) --release --locked --manifest-path tools/vfioctl/Cargo.toml --target-dir '$(vfioctl)'
 
-.PHONY: help demo check check-builds check-clients check-debug check-host bench deb dkms modules modules_install \
+.PHONY: help demo check check-builds check-clients check-debug check-host bench docs deb dkms modules modules_install \
 	vfioctl vfioctl_install interfaces install-tree remove-tree clean
 
 help:
@@ -32,6 +32,7 @@ help:
 	@echo '  make check-debug     the driver on a debug kernel: faults, load, races, leaks, fuzzing'
 	@echo '  make check-builds    compile for kernels with other options: real time, CFI, no IOMMUFD, ...'
 	@echo '  make check-host      the tests that need no kernel (needs cargo)'
+	@echo '  make docs            the documentation as HTML, in build/docs'
 	@echo '  make bench           what operations take beside vfio-pci on Debian'\''s kernel, in instructions'
 	@echo '  make bench KERNEL=test       the same on the laboratory'\''s, with character devices'
 	@echo '  make bench WALL=1    the same in nanoseconds, for machines with KVM (VFIO_LAB_KVM=1)'
@@ -66,6 +67,10 @@ check-builds:
 
 bench:
 	tools/bench/bench $(if $(KERNEL),--kernel '$(KERNEL)') $(if $(WALL),--wall) $(if $(PF),--host '$(PF)')
+
+docs:
+	$(lab) root --packages docs --out '$(CURDIR)/build/docs' \
+		sphinx-build -E -W --keep-going -q -b html '$(CURDIR)/Documentation' '$(CURDIR)/build/docs'
 
 deb:
 	packaging/build-deb '$(CURDIR)/build/deb' '$(PREBUILT)'
