@@ -4,9 +4,12 @@
  * those that can be read or written in sysfs.
  */
 
-#include <linux/moduleparam.h>
+#include <linux/module.h>
 
 #include "params.h"
+
+/* The `module!` macro has no place for it; CHANGELOG.md says what it has. */
+MODULE_VERSION("0.1.0");
 
 char vfio_pci_rust_ids[VFIO_PCI_RUST_LIST_SIZE];
 module_param_string(ids, vfio_pci_rust_ids, sizeof(vfio_pci_rust_ids), 0);
