@@ -207,18 +207,18 @@ class Case(unittest.TestCase):
         return checks, examination["checks"][-1]
 
     def finds(self, check, text, *words, **values):
-        """The doctor finds something wrong, and what it says to do mends it."""
+        """The doctor finds something wrong, and what it says to do fixes it."""
         _, last = self.doctor(*words, status=REFUSED)
         self.assertEqual((last["check"], last["verdict"]), (check, "wrong"), last)
         self.assertIn(text, last["text"])
         # And people are told the same.
         output, _ = self.vfioctl("doctor", *words, status=REFUSED)
         self.assertIn(last["text"], output)
-        mend = last["mend"]
-        self.assertIn(f"to mend it: {mend}", output)
+        fix = last["fix"]
+        self.assertIn(f"to fix it: {fix}", output)
         for name, value in values.items():
-            mend = mend.replace(name, str(value))
-        shell(mend.replace("vfioctl ", f"{VFIOCTL} ", 1) if mend.startswith("vfioctl ") else mend)
+            fix = fix.replace(name, str(value))
+        shell(fix.replace("vfioctl ", f"{VFIOCTL} ", 1) if fix.startswith("vfioctl ") else fix)
         return last
 
     def healthy(self, *words):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the doctor finds: each thing is made to be wrong, and then mended as the doctor says."""
+"""What the doctor finds: each thing is made to be wrong, and then fixed as the doctor says."""
 
 import os
 import pathlib
@@ -92,7 +92,7 @@ class Rights(Case):
         self.allow_memory()
         os.chmod("/dev/vfio/vfio", 0o600)
         self.stack.callback(os.chmod, "/dev/vfio/vfio", 0o666)
-        self.assertIn("chmod a+rw /dev/vfio/vfio", self.finds("rights", "cannot open", PF, "--user", USER)["mend"])
+        self.assertIn("chmod a+rw /dev/vfio/vfio", self.finds("rights", "cannot open", PF, "--user", USER)["fix"])
         self.healthy(PF, "--user", USER)
 
     def test_the_user_may_lock_too_little_memory(self):
@@ -167,7 +167,7 @@ class Tokens(Case):
         path = self.give_token()
         path.chmod(0o640)
         _, error = self.vfioctl("doctor", VF, "--file", path, status=REFUSED)
-        shell(error.split("to mend it: ")[1])
+        shell(error.split("to fix it: ")[1])
         self.healthy(VF, "--file", path)
 
     def test_a_token_is_given_that_nothing_asks_for(self):
@@ -176,7 +176,7 @@ class Tokens(Case):
         bind(VF)
         _, last = self.doctor(VF, "--file", self.token_file(), status=REFUSED)
         self.assertIn("nothing asks for one", last["text"])
-        self.assertEqual(last["mend"], f"vfioctl doctor {VF}")
+        self.assertEqual(last["fix"], f"vfioctl doctor {VF}")
         self.assertEqual(self.healthy(VF, "--open")["open"]["verdict"], "ok")
 
     def test_a_pf_with_open_vfs_wants_their_token(self):

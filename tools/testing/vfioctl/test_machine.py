@@ -26,7 +26,7 @@ class Stock(Case):
         self.assertEqual(driver(SATA), "ahci")
         load()
         bind(SMBUS)
-        self.finds("viable", f"{SATA} is in it, too, and ahci has that", SMBUS)
+        self.finds("viable", f"{SATA} is in it, too, and is bound to ahci", SMBUS)
         self.assertEqual(self.healthy(SMBUS)["viable"]["verdict"], "note")
         self.assertIn(f"also in its IOMMU group: ", self.vfioctl("show", SMBUS)[0])
         bind(SMBUS, "")
@@ -40,8 +40,8 @@ class Lockdown(Case):
             subprocess.run(["mount", "-t", "securityfs", "securityfs", "/sys/kernel/security"], check=True)
         _, last = self.doctor(PF, status=REFUSED)
         self.assertEqual(last["check"], "module")
-        self.assertIn("locked down, so it takes signed modules only", last["text"])
-        self.assertNotEqual(subprocess.run(["sh", "-c", last["mend"]], check=False).returncode, 0)
+        self.assertIn("locked down, so it loads signed modules only", last["text"])
+        self.assertNotEqual(subprocess.run(["sh", "-c", last["fix"]], check=False).returncode, 0)
 
 
 class WithoutIommu(Case):
@@ -51,7 +51,7 @@ class WithoutIommu(Case):
         for words in ((PF,), ()):
             found = self.json("doctor", "doctor", *words, status=REFUSED)["examinations"][0]["checks"][-1]
             self.assertEqual(found["check"], "iommu")
-            self.assertIn("intel_iommu=on", found["mend"])
+            self.assertIn("intel_iommu=on", found["fix"])
         self.assertIsNone(self.json("show", "show", PF)["function"]["iommu_group"])
 
     def test_the_mode_without_an_iommu_is_noted(self):

@@ -107,7 +107,7 @@ impl Config {
             return Err(Failure::refused(format!(
                 "there is no configuration: neither {FILE} nor {FOLDER}/*.toml is there"
             ))
-            .mend("man vfioctl.toml"));
+            .fix("man vfioctl.toml"));
         }
         let mut all = Self::default();
         for file in files {
@@ -126,7 +126,7 @@ impl Config {
                 Status::Usage,
                 format!("{}:{line}: {}", file.display(), error.message()),
             )
-            .mend("man vfioctl.toml")
+            .fix("man vfioctl.toml")
         })
     }
 
@@ -137,7 +137,7 @@ impl Config {
                 Status::Usage,
                 format!("device {:?}: {text}", device.address),
             )
-            .mend("man vfioctl.toml")
+            .fix("man vfioctl.toml")
         };
         let mut devices = Vec::new();
         for device in &self.device {
@@ -154,7 +154,7 @@ impl Config {
             if names.into_iter().any(|name| {
                 name.is_empty() || name.contains(['/', '\n', '\0']) || name.starts_with('.')
             }) {
-                return Err(usage(device, "that is no name of a driver"));
+                return Err(usage(device, "that is not the name of a driver"));
             }
             let admits = match &device.admit {
                 Admit::All(All::All) => true,
@@ -344,7 +344,7 @@ fn vf(machine: &Machine, pf: Address, number: u32) -> Option<Function> {
 fn the_vf(machine: &Machine, pf: Address, number: u32) -> Result<Function> {
     vf(machine, pf, number).ok_or_else(|| {
         Failure::new(Status::NoDevice, format!("PF {pf} has no VF {number}"))
-            .mend(format!("vfioctl show {pf}"))
+            .fix(format!("vfioctl show {pf}"))
     })
 }
 
@@ -369,7 +369,7 @@ fn load(machine: &Machine, driver: &str) -> Result<()> {
         let text = String::from_utf8_lossy(&output.stderr);
         return Err(
             Failure::refused(format!("modprobe {driver} failed: {}", text.trim()))
-                .mend("dmesg | tail"),
+                .fix("dmesg | tail"),
         );
     }
     if machine.exists(format!("/sys/bus/pci/drivers/{driver}")) {
@@ -398,7 +398,7 @@ fn bind(machine: &Machine, address: Address, driver: &str) -> Result<()> {
     unused(machine, std::iter::once(&function).chain(&vfs))?;
     if function.vfio.is_some() && !vfs.is_empty() {
         return Err(
-            Failure::refused(format!("{address} has VFs, which would go with its driver")).mend(
+            Failure::refused(format!("{address} has VFs, which would go with its driver")).fix(
                 format!(
                     "echo 0 >{}/sriov_numvfs",
                     Machine::folder(address).display()
@@ -435,14 +435,16 @@ fn bind(machine: &Machine, address: Address, driver: &str) -> Result<()> {
     Err(Failure::refused(format!(
         "{driver} did not take {address}, which has {has} now: the kernel log says why"
     ))
-    .mend(format!("dmesg | grep {address}")))
+    .fix(format!("dmesg | grep {address}")))
 }
 
 fn set_vfs(machine: &Machine, pf: Address, number: u32) -> Result<()> {
     let function = machine.get(pf)?;
     let Role::Pf { vfs, total } = function.role else {
-        return Err(Failure::refused(format!("{pf} is no PF, so it has no VFs"))
-            .mend(format!("vfioctl show {pf}")));
+        return Err(
+            Failure::refused(format!("{pf} is not a PF, so it cannot have VFs"))
+                .fix(format!("vfioctl show {pf}")),
+        );
     };
     if number > total {
         return Err(Failure::refused(format!(
@@ -515,7 +517,7 @@ fn lock(machine: &Machine) -> Result<Flock<fs::File>> {
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
         Failure::new(
             Status::InUse,
-            "another vfioctl apply is at work: wait until it has ended",
+            "another vfioctl apply is running: wait until it has finished",
         )
     })
 }
@@ -531,11 +533,10 @@ pub fn apply(
     let config = Config::read(machine, file)?;
     let devices = config.check()?;
     if !dry_run && !geteuid().is_root() {
-        return Err(Failure::new(
-            Status::NotPermitted,
-            "only root can give devices to drivers",
-        )
-        .mend("sudo vfioctl apply"));
+        return Err(
+            Failure::new(Status::NotPermitted, "only root can bind devices")
+                .fix("sudo vfioctl apply"),
+        );
     }
     let _lock = if dry_run { None } else { Some(lock(machine)?) };
     let mut report = Apply {
@@ -579,7 +580,7 @@ pub fn apply(
     if interrupted.load(Ordering::Relaxed) {
         first = Some(Failure::new(
             Status::Interrupted,
-            "interrupted: what is marked as left was not done; run it again",
+            "interrupted: the steps marked as left were not done; run it again",
         ));
     }
     Ok((report, first))
@@ -613,7 +614,7 @@ mod tests {
                 "token_file = \"/t\"\nvfs = 2\nadmit = [1, 2]",
                 "admit has VF 2, but vfs is 2",
             ),
-            ("driver = \"../vfio\"", "no name of a driver"),
+            ("driver = \"../vfio\"", "not the name of a driver"),
             ("vfs = -1", "invalid value"),
             (device, "it is there twice"),
         ] {

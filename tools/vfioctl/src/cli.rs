@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-/// See VFIO PCI devices, set the VF token of an SR-IOV card, admit its VFs, and find out why a device does not open
+/// List VFIO PCI devices, set the VF token of an SR-IOV card, admit its VFs, and find out why a device does not open
 ///
 /// DEVICE is an address (0000:01:00.0 or 01:00.0), a node (/dev/vfio/12, /dev/vfio/devices/vfio0), a network
 /// interface or an NVMe drive.
@@ -25,10 +25,10 @@ pub struct Cli {
     /// Print one JSON object (see 'vfioctl schema')
     #[arg(short, long, global = true)]
     pub json: bool,
-    /// Print nothing but results and errors
+    /// Print only results and errors
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Print what is read, opened and written, on standard error
+    /// Print to standard error what is read, opened and written
     #[arg(long, global = true)]
     pub debug: bool,
     #[command(subcommand)]
@@ -37,9 +37,9 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// List the PCI functions that are under a VFIO driver or can be
+    /// List the PCI functions that are, or can be, bound to a VFIO driver
     List {
-        /// Only those that are under a VFIO driver
+        /// Only those that are bound to a VFIO driver
         #[arg(long)]
         vfio: bool,
     },
@@ -60,35 +60,35 @@ pub enum Command {
     /// Set, present and check VF tokens
     #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
     Token(TokenCommand),
-    /// Find what keeps programs from opening a device, and say how to mend it
+    /// Find out what keeps programs from opening a device, and how to fix it
     ///
-    /// Goes through everything that has to hold, in the order in which the kernel asks, and stops at the first thing
-    /// that is wrong. Without DEVICE it looks at what concerns the machine, and at every device under a VFIO driver.
+    /// Checks all conditions, in the order in which the kernel does, and stops at the first that is not met.
+    /// Without DEVICE it checks the machine, and every device that is bound to a VFIO driver.
     Doctor {
-        /// The device (default: all that are under a VFIO driver, and the machine)
+        /// The device (default: the machine, and all devices that are bound to a VFIO driver)
         #[arg(value_name = "DEVICE")]
         device: Option<String>,
-        /// For a program of that user (default: yours)
+        /// Check for programs of this user (default: yours)
         #[arg(long, value_name = "NAME", value_hint = ValueHint::Username)]
         user: Option<String>,
         #[command(flatten)]
         token: OptionalToken,
-        /// Open the device in the end, which resets it. With --file that is always done, if a token is asked for
+        /// Finally open the device, which resets it. --file implies this if a token is needed
         #[arg(long, requires = "device")]
         open: bool,
     },
-    /// Give devices their drivers, VFs, tokens and admissions, as configuration files say
+    /// Bind devices to drivers, create VFs, set tokens and admit VFs, as configuration files say
     ///
-    /// What is already as it should be is left alone. See vfioctl.toml(5).
+    /// Whatever is already configured is left alone. See vfioctl.toml(5).
     Apply {
         /// The configuration (default: /etc/vfioctl.toml and /etc/vfioctl.d/*.toml)
         #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
         file: Option<PathBuf>,
-        /// Only say what would be done
+        /// Show what would be done, and change nothing
         #[arg(long)]
         dry_run: bool,
     },
-    /// Print the JSON schema of what a command prints with --json
+    /// Print the JSON schema of a command's output with --json
     Schema {
         #[arg(value_enum)]
         command: Schema,
@@ -97,14 +97,14 @@ pub enum Command {
 
 #[derive(Subcommand)]
 pub enum TokenCommand {
-    /// Set the VF token of a PF that no program has open. Opening it for that resets it
+    /// Set the VF token of a PF that no program has open; this opens and so resets the PF
     ///
-    /// The token comes from --file, from standard input, or is made by --generate.
+    /// The token is read from --file or standard input, or generated with --generate.
     Set {
         /// The physical function
         #[arg(value_name = "PF")]
         device: String,
-        /// Make a random token; print it, or write it to --output
+        /// Generate a random token, and print it or write it to --output
         #[arg(long, conflicts_with = "file")]
         generate: bool,
         /// Write the generated token to this file, which only its owner can read
@@ -116,7 +116,7 @@ pub enum TokenCommand {
         #[arg(long)]
         wait: bool,
     },
-    /// Present the token on behalf of a device, which then opens without one (vfio-pci-rust only)
+    /// Admit a device: present its token, so that it opens without one (vfio-pci-rust only)
     Admit {
         /// The device
         #[arg(value_name = "DEVICE")]
@@ -124,13 +124,13 @@ pub enum TokenCommand {
         #[command(flatten)]
         token: TokenFile,
     },
-    /// End that
+    /// End the admission of a device
     Withdraw {
         /// The device
         #[arg(value_name = "DEVICE")]
         device: String,
     },
-    /// Try whether a token opens a VF. Opening it for that resets it
+    /// Check whether a token opens a VF; this opens and so resets the VF
     Check {
         /// The virtual function
         #[arg(value_name = "VF")]
@@ -142,14 +142,14 @@ pub enum TokenCommand {
 
 #[derive(Args)]
 pub struct TokenFile {
-    /// The file with the token, which only its owner can read; - is standard input, which is the default
+    /// A file with the token that only its owner can read; - is standard input, the default
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub file: Option<PathBuf>,
 }
 
 #[derive(Args)]
 pub struct OptionalToken {
-    /// The file with the VF token, which only its owner can read; - is standard input
+    /// A file with the VF token that only its owner can read; - is standard input
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub file: Option<PathBuf>,
 }

@@ -263,7 +263,7 @@ fn ready(machine: &Machine, function: &Function) -> Result<()> {
             function.address,
             function.driver_name()
         ))
-        .mend(format!("vfioctl doctor {}", function.address)));
+        .fix(format!("vfioctl doctor {}", function.address)));
     }
     if !Users::of(machine).of_function(function).is_empty() {
         return Err(open::in_use(machine, function));
@@ -410,12 +410,12 @@ fn is_pf(function: &Function) -> Result<()> {
             "{} is a VF, and the token is that of its PF {pf}",
             function.address
         ))
-        .mend(format!("vfioctl show {pf}"))),
+        .fix(format!("vfioctl show {pf}"))),
         Role::Plain => Err(Failure::refused(format!(
             "{} has no SR-IOV, and so no VF token",
             function.address
         ))
-        .mend("vfioctl list")),
+        .fix("vfioctl list")),
     }
 }
 
@@ -428,7 +428,7 @@ pub fn set_token(machine: &Machine, pf: &Function, token: &Token) -> Result<()> 
         Failure::refused(format!(
             "the VF token of {address} cannot be set while it has no VFs"
         ))
-        .mend(format!(
+        .fix(format!(
             "echo 1 >{}/sriov_numvfs",
             Machine::folder(address).display()
         ))
@@ -481,7 +481,7 @@ fn vfs_are_open(machine: &Machine, users: &Users, pf: &Function) -> Failure {
             pf.address
         ),
     )
-    .mend(format!(
+    .fix(format!(
         "vfioctl token set {} --wait, with the other options that were given",
         pf.address
     ))
@@ -550,7 +550,7 @@ fn admit_file(function: &Function) -> Result<std::path::PathBuf> {
                 function.driver_name()
             ),
         };
-        return Err(Failure::refused(text).mend(format!("vfioctl show {}", function.address)));
+        return Err(Failure::refused(text).fix(format!("vfioctl show {}", function.address)));
     }
     Ok(Machine::folder(function.address).join("vf_token/admit"))
 }
@@ -578,7 +578,7 @@ pub fn admit(machine: &Machine, function: &Function, token: &Token) -> Result<()
     };
     Err(
         Failure::refused(format!("{address} is not admitted: {why}"))
-            .mend(format!("vfioctl show {address}")),
+            .fix(format!("vfioctl show {address}")),
     )
 }
 
@@ -633,7 +633,7 @@ pub fn token_check(
             "{} is no VF: a PF may take the token that it is opened with as its own",
             function.address
         ))
-        .mend(format!("vfioctl show {}", function.address)));
+        .fix(format!("vfioctl show {}", function.address)));
     }
     ready(machine, &function)?;
     let token = Token::read(file)?;

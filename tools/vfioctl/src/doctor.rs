@@ -42,8 +42,8 @@ enum Finding {
 
 use Finding::{None as Nothing, Note, Ok as Fine, Wrong};
 
-fn wrong(text: impl Into<String>, mend: impl Into<String>) -> Finding {
-    Wrong(text.into(), Some(mend.into()))
+fn wrong(text: impl Into<String>, fix: impl Into<String>) -> Finding {
+    Wrong(text.into(), Some(fix.into()))
 }
 
 impl Doctor<'_> {
@@ -138,7 +138,7 @@ impl Doctor<'_> {
             return Fine("the IOMMU is on".into());
         }
         if self.noiommu() {
-            return Note("the IOMMU is off, and VFIO's unsafe mode without one is on: whoever uses a device can read and write all memory".into());
+            return Note("the IOMMU is off, and VFIO's unsafe mode without one is on: a program that uses a device can read and write all memory".into());
         }
         let tables = "/sys/firmware/acpi/tables";
         let (argument, there) = if self.machine.exists(format!("{tables}/DMAR")) {
@@ -149,7 +149,7 @@ impl Doctor<'_> {
         if !there && self.machine.exists(tables) {
             return Wrong("the IOMMU is off: switch it on in the firmware's settings, where it is called VT-d, AMD-Vi or SMMU".into(), None);
         }
-        let mend = if self.machine.exists("/usr/sbin/grubby") || self.machine.exists("/sbin/grubby")
+        let fix = if self.machine.exists("/usr/sbin/grubby") || self.machine.exists("/sbin/grubby")
         {
             format!("grubby --update-kernel=ALL --args={argument} && reboot")
         } else {
@@ -159,7 +159,7 @@ impl Doctor<'_> {
         };
         wrong(
             format!("the IOMMU is off: the kernel's command line needs {argument}"),
-            mend,
+            fix,
         )
     }
 
@@ -171,7 +171,7 @@ impl Doctor<'_> {
             Some(number) => Fine(format!("it is in IOMMU group {number}")),
             None if !self.has_iommu() => Nothing,
             None => Wrong(
-                "it has no IOMMU group: no IOMMU of the machine is there for it".into(),
+                "it has no IOMMU group: no IOMMU of the machine covers it".into(),
                 None,
             ),
         }
@@ -247,7 +247,7 @@ impl Doctor<'_> {
             .read("/sys/kernel/security/lockdown")
             .unwrap_or_default();
         let locked = if lockdown.contains("[integrity]") || lockdown.contains("[confidentiality]") {
-            ", and the kernel is locked down, so it takes signed modules only"
+            ", and the kernel is locked down, so it loads signed modules only"
         } else {
             ""
         };
@@ -270,18 +270,18 @@ impl Doctor<'_> {
         } else {
             String::new()
         };
-        let mend = format!(
+        let fix = format!(
             "echo {driver} >{folder}/driver_override && {unbind}echo {address} >/sys/bus/pci/drivers_probe"
         );
         match (&function.driver, &function.driver_override) {
-            (Some(other), _) => wrong(format!("{other} has it, which is no VFIO driver"), mend),
+            (Some(other), _) => wrong(format!("{other} has it, which is not a VFIO driver"), fix),
             (None, Some(name)) if name != driver => wrong(
                 format!(
                     "no driver has it: its driver_override is {name}, and there is no such driver, or it does not take it"
                 ),
-                mend,
+                fix,
             ),
-            (None, _) => wrong("no driver has it", mend),
+            (None, _) => wrong("no driver has it", fix),
         }
     }
 
@@ -322,7 +322,7 @@ impl Doctor<'_> {
         match members.iter().find(|member| !harmless(member)) {
             Some(member) => wrong(
                 format!(
-                    "IOMMU group {number} is not viable: {} is in it, too, and {} has that",
+                    "IOMMU group {number} is not viable: {} is in it, too, and is bound to {}",
                     member.address,
                     member.driver_name()
                 ),
@@ -333,7 +333,7 @@ impl Doctor<'_> {
                 ),
             ),
             None if members.len() > 1 => Note(format!(
-                "its IOMMU group has {} devices, which one program only can use at a time",
+                "its IOMMU group has {} devices, which only one program can use at a time",
                 members.len()
             )),
             None => Fine(format!("IOMMU group {number} is viable")),
@@ -402,13 +402,13 @@ impl Doctor<'_> {
         if self.machine.exists("/dev/iommu") {
             return Fine("iommufd is there".into());
         }
-        let mend = match self.machine.read("/sys/class/misc/iommu/dev") {
+        let fix = match self.machine.read("/sys/class/misc/iommu/dev") {
             Some(number) => format!("mknod -m 660 /dev/iommu c {}", number.replace(':', " ")),
             None => "modprobe iommufd".into(),
         };
         wrong(
             "there is no /dev/iommu, which programs that open the character device need",
-            mend,
+            fix,
         )
     }
 
@@ -447,7 +447,7 @@ impl Doctor<'_> {
             }
         }
         if nodes.is_empty() {
-            return Wrong("VFIO has made no node for it: the kernel has neither CONFIG_VFIO_GROUP nor CONFIG_VFIO_DEVICE_CDEV".into(), None);
+            return Wrong("VFIO has created no node for it: the kernel has neither CONFIG_VFIO_GROUP nor CONFIG_VFIO_DEVICE_CDEV".into(), None);
         }
         let names: Vec<_> = nodes.into_iter().map(|(node, _)| node).collect();
         Fine(format!("it has {}", names.join(" and ")))
@@ -570,13 +570,13 @@ impl Doctor<'_> {
                         std::result::Result::Ok(kib) => kib.saturating_mul(1024),
                         Err(_) => {
                             return Note(format!(
-                                "how much memory {who} may lock is not known: runuser does not tell"
+                                "how much memory {who} may lock is unknown: runuser failed"
                             ));
                         }
                     },
                     None => {
                         return Note(format!(
-                            "how much memory {who} may lock is not known: runuser does not tell"
+                            "how much memory {who} may lock is unknown: runuser failed"
                         ));
                     }
                 }
@@ -599,7 +599,7 @@ impl Doctor<'_> {
         }
         wrong(
             format!(
-                "{who} may lock {size} of memory only (memlock), and mapping more than that for DMA fails"
+                "{who} may lock {size} of memory only (memlock): mapping more than that for DMA fails"
             ),
             format!("echo '{who} - memlock unlimited' >/etc/security/limits.d/vfio-{who}.conf"),
         )
@@ -615,7 +615,9 @@ impl Doctor<'_> {
             None if geteuid().is_root() || !self.machine.is_real() => {
                 Fine("nobody has it open".into())
             }
-            None => Note("nobody of your own has it open; only root can tell of others".into()),
+            None => {
+                Note("none of your programs has it open; only root can see those of others".into())
+            }
         }
     }
 
@@ -640,7 +642,7 @@ impl Doctor<'_> {
                 Fine("an administrator has admitted it, so it opens without a token".into())
             }
             (true, false) => {
-                let mend = match (function.role, &function.token) {
+                let fix = match (function.role, &function.token) {
                     (Role::Vf { pf }, _) if open::token_is_random(self.machine, function) => {
                         format!("vfioctl token set {pf} --generate --output FILE")
                     }
@@ -652,7 +654,7 @@ impl Doctor<'_> {
                         "a VF token is needed: {}",
                         open::who_knows_the_token(self.machine, function)
                     ),
-                    mend,
+                    fix,
                 )
             }
             (true, true) => Fine("a VF token is needed, and given".into()),
@@ -660,7 +662,7 @@ impl Doctor<'_> {
                 let why = if function.is_vf() {
                     "its PF is under no VFIO driver"
                 } else {
-                    "it has nothing to do with SR-IOV"
+                    "it does not use SR-IOV"
                 };
                 wrong(
                     format!("a VF token is given, but nothing asks for one: {why}"),
@@ -691,12 +693,12 @@ impl Doctor<'_> {
                 token.map_or("", |_| " with that token")
             )),
             Err(refusal) => {
-                let Failure { message, mend, .. } =
+                let Failure { message, fix, .. } =
                     open::explain(self.machine, function, token.is_some(), &refusal);
                 // To be sent to the doctor by the doctor is no help.
                 Wrong(
                     message,
-                    mend.filter(|mend| !mend.starts_with("vfioctl doctor")),
+                    fix.filter(|fix| !fix.starts_with("vfioctl doctor")),
                 )
             }
         }
@@ -741,7 +743,7 @@ impl Doctor<'_> {
 
 fn kind(function: &Function) -> Finding {
     if function.is_bridge() && function.vfio.is_none() {
-        return Wrong("it is a bridge, and VFIO takes none".into(), None);
+        return Wrong("it is a bridge, which VFIO does not support".into(), None);
     }
     Nothing
 }
@@ -752,17 +754,17 @@ type Rule<'a> = (&'static str, &'a dyn Fn() -> Finding);
 fn run(address: Option<String>, rules: &[Rule<'_>]) -> Examination {
     let mut checks = Vec::new();
     for (name, rule) in rules {
-        let (verdict, text, mend) = match rule() {
+        let (verdict, text, fix) = match rule() {
             Nothing => continue,
             Fine(text) => (Verdict::Ok, text, None),
             Note(text) => (Verdict::Note, text, None),
-            Wrong(text, mend) => (Verdict::Wrong, text, mend),
+            Wrong(text, fix) => (Verdict::Wrong, text, fix),
         };
         checks.push(Check {
             check: (*name).to_owned(),
             verdict,
             text,
-            mend,
+            fix,
         });
         if verdict == Verdict::Wrong {
             break;
@@ -776,7 +778,7 @@ pub fn user(name: &str) -> Result<User> {
     User::from_name(name)
         .ok()
         .flatten()
-        .ok_or_else(|| Failure::refused(format!("there is no user {name}")).mend("getent passwd"))
+        .ok_or_else(|| Failure::refused(format!("there is no user {name}")).fix("getent passwd"))
 }
 
 #[cfg(test)]

@@ -21,12 +21,12 @@ pub enum Status {
     Interrupted = 130,
 }
 
-/// Why a command did not succeed: a sentence, and where there is one, the command that mends it.
+/// Why a command did not succeed: a sentence, and where there is one, the command that fixes it.
 #[derive(Debug)]
 pub struct Failure {
     pub status: Status,
     pub message: String,
-    pub mend: Option<String>,
+    pub fix: Option<String>,
 }
 
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
@@ -36,7 +36,7 @@ impl Failure {
         Self {
             status,
             message: message.into(),
-            mend: None,
+            fix: None,
         }
     }
 
@@ -53,15 +53,15 @@ impl Failure {
         };
         let failure = Self::new(status, format!("{what}: {}", reason(error)));
         if status == Status::NotPermitted && !nix::unistd::geteuid().is_root() {
-            return failure.mend("run the command as root (sudo)");
+            return failure.fix("run the command as root (sudo)");
         }
         failure
     }
 
     /// Adds what to do.
-    pub fn mend(self, command: impl Into<String>) -> Self {
+    pub fn fix(self, command: impl Into<String>) -> Self {
         Self {
-            mend: Some(command.into()),
+            fix: Some(command.into()),
             ..self
         }
     }

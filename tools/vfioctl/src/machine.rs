@@ -336,7 +336,7 @@ impl Machine {
                     Err(Failure::new(
                         Status::Usage,
                         format!(
-                            "{text} has several devices, name one of them: {}",
+                            "{text} has several devices, choose one: {}",
                             names.join(", ")
                         ),
                     ))
@@ -370,12 +370,12 @@ impl Machine {
     fn nothing_at(&self, address: Address) -> Failure {
         match self.future_pf(address) {
             Some((pf, n)) => Failure::new(Status::NoDevice, format!("there is no device {address}: it would be VF {n} of PF {}, which has fewer VFs", pf.address))
-                .mend(format!("vfioctl doctor {address}")),
+                .fix(format!("vfioctl doctor {address}")),
             None => nothing_called(&address.to_string()),
         }
     }
 }
 
 fn nothing_called(text: &str) -> Failure {
-    Failure::new(Status::NoDevice, format!("there is no PCI device {text}")).mend("vfioctl list")
+    Failure::new(Status::NoDevice, format!("there is no PCI device {text}")).fix("vfioctl list")
 }

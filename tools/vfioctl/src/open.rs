@@ -184,9 +184,9 @@ pub fn explain(
             "{address} does not open without a token: {}",
             who_knows_the_token(machine, function)
         ))
-        .mend(format!("{doctor} --file FILE")),
+        .fix(format!("{doctor} --file FILE")),
         (Errno::EINVAL, true) if !token_is_asked_for(machine, function) => {
-            Failure::refused(format!("{address} takes no token: nothing asks for one")).mend(doctor)
+            Failure::refused(format!("{address} takes no token: nothing asks for one")).fix(doctor)
         }
         (Errno::EBUSY | Errno::EINVAL, _)
             if !Users::of(machine).of_function(function).is_empty() =>
@@ -200,12 +200,12 @@ pub fn explain(
                 refusal.call
             ),
         )
-        .mend(doctor),
+        .fix(doctor),
         (errno, _) => Failure::io(
             format_args!("{address} does not open: {} failed", refusal.call),
             &io::Error::from_raw_os_error(errno as i32),
         )
-        .mend(doctor),
+        .fix(doctor),
     }
 }
 
@@ -280,7 +280,7 @@ pub fn in_use(machine: &Machine, function: &Function) -> Failure {
         ),
     );
     match processes.first() {
-        Some(process) => failure.mend(format!("kill {}", process.pid)),
+        Some(process) => failure.fix(format!("kill {}", process.pid)),
         None => failure,
     }
 }

@@ -76,8 +76,8 @@ impl Output {
             self.object(&report::Error::from(failure));
         }
         anstream::eprintln!("{RED}vfioctl:{RED:#} {}", failure.message);
-        if let Some(mend) = &failure.mend {
-            anstream::eprintln!("  to mend it: {BOLD}{mend}{BOLD:#}");
+        if let Some(fix) = &failure.fix {
+            anstream::eprintln!("  to fix it: {BOLD}{fix}{BOLD:#}");
         }
     }
 }
@@ -131,8 +131,8 @@ pub fn check(check: &Check) -> String {
         Verdict::Wrong => (RED, "wrong"),
     };
     let mut text = format!("  {style}{word}{style:#}  {}: {}", check.check, check.text);
-    if let Some(mend) = &check.mend {
-        text.push_str(&format!("\n         to mend it: {BOLD}{mend}{BOLD:#}"));
+    if let Some(fix) = &check.fix {
+        text.push_str(&format!("\n         to fix it: {BOLD}{fix}{BOLD:#}"));
     }
     text
 }

@@ -159,8 +159,8 @@ pub struct Check {
     pub verdict: Verdict,
     /// A sentence on what was found.
     pub text: String,
-    /// A command for root that mends it.
-    pub mend: Option<String>,
+    /// A command for root that fixes it.
+    pub fix: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -212,8 +212,8 @@ pub struct ErrorText {
     /// The exit status.
     pub status: u8,
     pub message: String,
-    /// A command that mends it.
-    pub mend: Option<String>,
+    /// A command that fixes it.
+    pub fix: Option<String>,
 }
 
 impl From<&Failure> for Error {
@@ -221,13 +221,13 @@ impl From<&Failure> for Error {
         let Failure {
             status,
             message,
-            mend,
+            fix,
         } = failure;
         Self {
             error: ErrorText {
                 status: *status as u8,
                 message: message.clone(),
-                mend: mend.clone(),
+                fix: fix.clone(),
             },
         }
     }

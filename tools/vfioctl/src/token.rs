@@ -76,14 +76,14 @@ impl Token {
         let mode = data.permissions().mode() & 0o777;
         if data.is_dir() {
             return Err(Failure::refused(format!(
-                "{name} is a folder and no file with a token"
+                "{name} is a directory, not a file with a token"
             )));
         }
         if data.is_file() && mode & 0o077 != 0 {
             return Err(Failure::refused(format!(
-                "others can read or write {name}, which has a token (its mode is {mode:04o})"
+                "others can read or write {name}, which contains a token (its mode is {mode:04o})"
             ))
-            .mend(format!("chmod 600 {}", quoted(path))));
+            .fix(format!("chmod 600 {}", quoted(path))));
         }
         let me = nix::unistd::geteuid();
         if data.is_file() && me.is_root() && data.uid() != 0 {
@@ -91,7 +91,7 @@ impl Token {
                 "{name} belongs to user {}, who could change the token",
                 data.uid()
             ))
-            .mend(format!("chown root {}", quoted(path))));
+            .fix(format!("chown root {}", quoted(path))));
         }
         Self::read_from(file, &name.to_string())
     }
@@ -107,7 +107,7 @@ impl Token {
             .and_then(Self::parse)
             .ok_or_else(|| {
                 Failure::refused(format!(
-                    "{name} has no token: that is a UUID of 36 characters, such as uuidgen prints"
+                    "{name} contains no token: a token is a UUID of 36 characters, such as uuidgen prints"
                 ))
             })
     }
@@ -126,7 +126,7 @@ impl<'a> NewFile<'a> {
         };
         if fs::metadata(path).is_ok_and(|data| !data.is_file()) {
             return Err(Failure::refused(format!(
-                "{} is there and is no file",
+                "{} exists and is not a file",
                 path.display()
             )));
         }
@@ -212,7 +212,7 @@ mod tests {
             let failure = Token::read_file(file.path()).err().unwrap();
             assert!(!failure.message.contains(UUID));
             assert_eq!(
-                failure.mend,
+                failure.fix,
                 Some(format!("chmod 600 {}", file.path().display()))
             );
         }

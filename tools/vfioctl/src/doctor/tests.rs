@@ -134,14 +134,14 @@ impl Tree {
             }
         };
         let last = examination.checks.into_iter().next_back().unwrap();
-        (last.check, last.verdict, last.text, last.mend)
+        (last.check, last.verdict, last.text, last.fix)
     }
 
-    fn finds(&self, address: &str, check: &str, text: &str, mend: Option<&str>) {
-        let (found, verdict, said, mended) = self.last(address);
+    fn finds(&self, address: &str, check: &str, text: &str, fix: Option<&str>) {
+        let (found, verdict, said, fixed) = self.last(address);
         assert_eq!((found.as_str(), verdict), (check, Verdict::Wrong), "{said}");
         assert!(said.contains(text), "{said}");
-        assert_eq!(mended.as_deref(), mend);
+        assert_eq!(fixed.as_deref(), fix);
     }
 }
 
@@ -295,9 +295,9 @@ fn a_device_has_another_driver_or_none() {
     let tree = Tree::new();
     let folder = format!("/sys/bus/pci/devices/{PF}");
     tree.driver(PF, "20000", "igb");
-    let (_, _, _, mend) = tree.last(PF);
+    let (_, _, _, fix) = tree.last(PF);
     assert_eq!(
-        mend.unwrap(),
+        fix.unwrap(),
         format!(
             "echo vfio-pci-rust >{folder}/driver_override && echo {PF} >{folder}/driver/unbind && echo {PF} >/sys/bus/pci/drivers_probe"
         )
@@ -355,7 +355,7 @@ fn a_group_is_not_viable() {
     tree.finds(
         PF,
         "viable",
-        "snd_hda_intel has that",
+        "is bound to snd_hda_intel",
         Some(&format!(
             "echo {other} >/sys/bus/pci/devices/{other}/driver/unbind"
         )),
