@@ -72,7 +72,7 @@ static struct vfio_region_info region(int fd, uint32_t index)
 	return info;
 }
 
-/* The largest BAR that can be mapped: not every device has a BAR 0, and the MSI-X table reads as ones. */
+/* The largest that can be mapped: not all have a BAR 0, and an MSI-X table reads as ones. */
 static struct vfio_region_info mappable_bar(int fd)
 {
 	struct vfio_region_info bar, largest = {};
