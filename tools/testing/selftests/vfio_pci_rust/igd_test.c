@@ -646,7 +646,8 @@ TEST_F_TIMEOUT(igd, faults_of_an_opening_leave_nothing_behind, 3600)
 		ASSERT_EQ(3, open_with_fault(&self->card, fail_nth, many, &left));
 	}
 	close(fail_nth);
-	ksft_print_msg("opening Intel graphics: %d faults, %d of them refused it\n", tried, refused);
+	ksft_print_msg("opening Intel graphics: %d faults, %d of them refused it\n", tried,
+		       refused);
 	EXPECT_LT(0, refused);
 }
 
