@@ -25,7 +25,7 @@ use self::state::{
 };
 use crate::{
     vfio::{
-        params,
+        module::params,
         Closing,
         Device,
         Enabled,

@@ -6,7 +6,7 @@
 //! the callbacks that are its own business; `vfio-pci-core` does everything else: regions,
 //! interrupts, mmap, reset, power management, DMA buffers.
 //!
-//! This module is the only place of the driver with `unsafe` code. Apart from [`params`] nothing in
+//! This module is the only place of the driver with `unsafe` code. Apart from [`module`] nothing in
 //! it knows which driver it serves.
 //!
 //! C headers: [`include/linux/vfio.h`](srctree/include/linux/vfio.h),
@@ -26,12 +26,9 @@ mod foreign;
 mod id;
 #[cfg(CONFIG_VFIO_PCI_RUST_KUNIT_TEST)]
 pub(crate) mod kunit;
-pub(crate) mod list;
 mod memory;
-mod module_link;
+pub(crate) mod module;
 mod name;
-mod overrides;
-pub(crate) mod params;
 mod ratelimit;
 mod region;
 mod registration;
@@ -70,8 +67,6 @@ pub(crate) use self::driver::{
 pub(crate) use self::foreign::ForeignVfs;
 pub(crate) use self::id::Id;
 pub(crate) use self::memory::Memory;
-pub(crate) use self::module_link::ModuleLink;
-pub(crate) use self::overrides::Overrides;
 pub(crate) use self::region::{
     Kind,
     Region, //

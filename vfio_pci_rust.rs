@@ -9,8 +9,12 @@ mod vfio;
 mod vfio_feature;
 
 use crate::vfio::{
-    list,
-    params,
+    module::{
+        list,
+        params,
+        ModuleLink,
+        Overrides, //
+    },
     Address,
     Closed,
     Closing,
@@ -24,10 +28,8 @@ use crate::vfio::{
     Id,
     IoctlReturn,
     Locked,
-    ModuleLink,
     Opened,
     Options,
-    Overrides,
     Path,
     Registration,
     Uuid, //

@@ -13,7 +13,7 @@
 #include <linux/vfio.h>
 #include <linux/vfio_pci_core.h>
 
-#include "params.h"
+#include "module/params.h"
 
 /* Inline functions and macros of the headers, as functions. See helpers.c. */
 void vfio_pci_rust_ratelimit_init(struct ratelimit_state *rs);

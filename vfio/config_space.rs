@@ -5,7 +5,7 @@
 //! C header: [`include/linux/pci.h`](srctree/include/linux/pci.h)
 
 use super::{
-    overrides,
+    module::overrides,
     result::to_result,
     Address,
     Driver,

@@ -15,7 +15,7 @@ use super::{
         DriverName,
         DriverVTable, //
     },
-    overrides::{
+    module::overrides::{
         self,
         Names, //
     },

@@ -8,7 +8,7 @@
 #[path = "../../../../vfio/address.rs"]
 mod address;
 
-#[path = "../../../../vfio/list.rs"]
+#[path = "../../../../vfio/module/list.rs"]
 mod list;
 
 use address::Address;

@@ -9,7 +9,7 @@
 #[path = "../../../../vfio/id.rs"]
 mod id;
 
-#[path = "../../../../vfio/list.rs"]
+#[path = "../../../../vfio/module/list.rs"]
 mod list;
 
 use id::Id;

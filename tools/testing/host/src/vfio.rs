@@ -8,7 +8,7 @@ mod address;
 #[path = "../../../../vfio/id.rs"]
 mod id;
 
-#[path = "../../../../vfio/list.rs"]
+#[path = "../../../../vfio/module/list.rs"]
 pub(crate) mod list;
 
 #[path = "../../../../vfio/name.rs"]

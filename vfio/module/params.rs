@@ -2,9 +2,9 @@
 
 //! Module parameters declared in C.
 //!
-//! C source: `vfio/params.c`.
+//! C source: `vfio/module/params.c`.
 
-use super::bindings;
+use super::super::bindings;
 
 macro_rules! bool_params {
     ($($(#[$attr:meta])* $name:ident = $variable:ident;)*) => {$(

@@ -4,7 +4,7 @@
 //!
 //! C source: [`drivers/base/dd.c`](srctree/drivers/base/dd.c), `__device_set_driver_override()`.
 
-use super::{
+use super::super::{
     bindings,
     chain::Chain,
     driver::DriverName,
@@ -45,13 +45,13 @@ use kernel::{
 #[derive(Clone, Copy)]
 pub(crate) struct Names {
     /// The one that devices are given to, and that the log has.
-    pub(super) first: &'static CStr,
+    pub(in crate::vfio) first: &'static CStr,
     /// A device of this one is the driver's, too.
     other: Option<&'static CStr>,
 }
 
 impl Names {
-    pub(super) fn of<N: DriverName>() -> Self {
+    pub(in crate::vfio) fn of<N: DriverName>() -> Self {
         Self {
             first: N::NAME,
             other: N::OTHER,
@@ -284,7 +284,7 @@ fn as_dev(pdev: &pci::Device) -> *mut device {
 }
 
 /// The device that is at this address.
-pub(super) fn find(at: Address) -> Option<ARef<pci::Device>> {
+pub(in crate::vfio) fn find(at: Address) -> Option<ARef<pci::Device>> {
     // SAFETY: The function can be called with any numbers.
     let pdev = unsafe {
         kernel::bindings::pci_get_domain_bus_and_slot(at.domain, at.bus.into(), at.devfn.into())
@@ -341,7 +341,7 @@ fn tell_kept(pdev: &pci::Device, name: &CStr, why: &CStr) {
 }
 
 /// Tells of the device, if another driver than this has it.
-pub(super) fn tell_if_kept(pdev: &pci::Device, names: Names) {
+pub(in crate::vfio) fn tell_if_kept(pdev: &pci::Device, names: Names) {
     let lock = DeviceLock::new(pdev);
     if lock.has_driver(names) == Some(false) {
         tell_kept(pdev, names.first, c"it has a driver");

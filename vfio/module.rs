@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! What belongs to the module of this driver alone: its parameters, and what it does for them when
+//! it is loaded.
+
+mod link;
+pub(crate) mod list;
+pub(in crate::vfio) mod overrides;
+pub(crate) mod params;
+
+pub(crate) use self::link::ModuleLink;
+pub(crate) use self::overrides::Overrides;
