@@ -45,7 +45,6 @@ pub(crate) struct Place {
 
 impl Header {
     /// Where the VBT is if it is not in the OpRegion, for one at `base`.
-    #[inline]
     pub(crate) fn vbt(&self, base: u32) -> Option<Place> {
         if self.version < 0x0200 || self.rvda == 0 || self.rvds == 0 {
             return None;
@@ -63,7 +62,6 @@ impl Header {
     }
 
     /// How many bytes its user finds, in 32 bits as in C.
-    #[inline]
     pub(crate) fn region_size(&self) -> usize {
         let vbt = self.vbt(0).map_or(0, |vbt| vbt.len);
         self.size_kb.wrapping_mul(1024).wrapping_add(vbt) as usize
@@ -85,37 +83,25 @@ pub(crate) enum Source {
     Nothing,
 }
 
-/// The parts of the OpRegion, each with where it ends.
-const PARTS: [(Source, usize); 5] = [
-    (Source::OpRegion, VERSION),
-    (Source::Version, VERSION_END),
-    (Source::OpRegion, RVDA),
-    (Source::Rvda, RVDA_END),
-    (Source::OpRegion, SIZE),
-];
-
 /// Where the bytes `at` come from, in their order, if the VBT elsewhere has so many bytes.
-#[inline]
 pub(crate) fn pieces(mut at: Span, vbt_len: usize) -> impl Iterator<Item = (Source, Span)> {
-    PARTS
-        .into_iter()
-        .chain([
-            (Source::Vbt, SIZE.saturating_add(vbt_len)),
-            (Source::Nothing, usize::MAX),
-        ])
-        .filter_map(move |(source, end)| {
-            let base = match source {
-                Source::OpRegion => 0,
-                Source::Version => VERSION,
-                Source::Rvda => RVDA,
-                Source::Vbt | Source::Nothing => SIZE,
-            };
-            at.take_before(end).map(|part| (source, part.from(base)))
-        })
+    // Each with where it begins in the region, or for parts of the OpRegion that does, and ends.
+    [
+        (Source::OpRegion, 0, VERSION),
+        (Source::Version, VERSION, VERSION_END),
+        (Source::OpRegion, 0, RVDA),
+        (Source::Rvda, RVDA, RVDA_END),
+        (Source::OpRegion, 0, SIZE),
+        (Source::Vbt, SIZE, SIZE.saturating_add(vbt_len)),
+        (Source::Nothing, SIZE, usize::MAX),
+    ]
+    .into_iter()
+    .filter_map(move |(source, base, end)| {
+        at.take_before(end).map(|part| (source, part.from(base)))
+    })
 }
 
 /// The version that the user reads: in 2.0 the VBT would be at an address of the machine's memory.
-#[inline]
 pub(crate) fn version(found: [u8; 2], has_vbt: bool) -> [u8; 2] {
     if has_vbt && found == [0x00, 0x02] {
         [0x01, 0x02]
@@ -125,7 +111,6 @@ pub(crate) fn version(found: [u8; 2], has_vbt: bool) -> [u8; 2] {
 }
 
 /// The address of the VBT that the user reads: from the start of the OpRegion.
-#[inline]
 pub(crate) fn rvda(has_vbt: bool) -> [u8; 8] {
     let address = if has_vbt { SIZE as u64 } else { 0 };
     address.to_le_bytes()

@@ -111,7 +111,6 @@ impl State {
     const FIRST: Generation = Generation(1);
 
     /// Starts without a token, which only [`State::start`] gives it, and no open VF.
-    #[inline]
     pub(crate) const fn new() -> Self {
         Self {
             token: Uuid::nil(),
@@ -142,19 +141,16 @@ impl State {
     }
 
     /// Whether somebody has set the token; if not, it is a random one that nobody knows.
-    #[inline]
     pub(crate) fn is_set(&self) -> bool {
         self.is_set
     }
 
     /// How often the token has changed.
-    #[inline]
     pub(crate) fn changes(&self) -> u64 {
         self.generation.0.wrapping_sub(Self::FIRST.0)
     }
 
     /// How many claims there are.
-    #[inline]
     pub(crate) fn claims(&self) -> u32 {
         self.claims
     }
@@ -179,7 +175,6 @@ impl State {
 
     /// Whether no VF can be bound to another driver, so that all that are open, or being opened,
     /// have a claim or will ask for one.
-    #[inline]
     pub(crate) fn owns_all_vfs(&self) -> bool {
         self.vfs == Some(self.own_vfs)
     }
@@ -212,13 +207,14 @@ impl State {
         if self.retired || (rules == Rules::Strict && !sriov_enabled) {
             return Err(ENODEV);
         }
-        if rules == Rules::Lenient && self.has(new) {
+        let same = self.token.ct_eq(new);
+        if same && rules == Rules::Lenient {
             return Ok(());
         }
         if self.claims != 0 {
             return Err(EBUSY);
         }
-        if self.token.ct_eq(new) {
+        if same {
             return offer(None).map_err(|_| EBUSY);
         }
         offer(Some(new)).map_err(|_| EBUSY)?;
@@ -232,7 +228,6 @@ impl State {
     }
 
     /// Whether this is the token that is set, so that setting it once more would change nothing.
-    #[inline]
     pub(crate) fn has(&self, token: &Uuid) -> bool {
         !self.retired && self.token.ct_eq(token)
     }
@@ -413,7 +408,6 @@ impl State {
     /// # Errors
     ///
     /// Those of [`State::admit`].
-    #[inline]
     pub(crate) fn admit_pf(&mut self, given: Option<&Uuid>) -> Result {
         self.admitted = given.map_or(Ok(Generation::NONE), |token| self.admit(token))?;
         Ok(())
@@ -426,7 +420,6 @@ impl State {
     ///
     /// - `EACCES` if the token is missing or wrong.
     /// - `ENODEV` if the PF is being unbound.
-    #[inline]
     pub(crate) fn match_vf(
         &self,
         given: Option<&Uuid>,
@@ -448,7 +441,6 @@ impl State {
     /// - `EACCES` if the token has changed since, or the admission has been withdrawn.
     /// - `ENODEV` if the PF is being unbound.
     /// - `EOVERFLOW` if the count is at its limit, which is above the number of VFs a PF can have.
-    #[inline]
     pub(crate) fn claim(&mut self, seen: Generation, admitted: Generation) -> Result {
         if self.retired {
             return Err(ENODEV);

@@ -31,7 +31,6 @@ mod linux_7_2 {
     /// # Safety
     ///
     /// `slot` is valid for writes, and what it holds afterwards does not move until it is dropped.
-    #[inline(always)]
     pub(in crate::vfio) unsafe fn raw_init<T>(slot: *mut T, init: impl PinInit<T, Infallible>) {
         // SAFETY: By the safety requirements.
         match unsafe { init.__pinned_init(slot) } {
@@ -45,7 +44,6 @@ mod linux_7_2 {
     /// # Safety
     ///
     /// As above, and after an error nobody uses `slot`.
-    #[inline(always)]
     pub(in crate::vfio) unsafe fn raw_try_init<T, E>(
         slot: *mut T,
         init: impl PinInit<T, E>,

@@ -24,38 +24,30 @@ impl Id {
     ///
     /// Like C's `sscanf()` it takes blanks and a `0x` before a number, keeps the last 32 bits of
     /// one, and ignores what follows the last number that it understands.
-    #[inline]
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
-        let mut fields = [0, 0, Self::ANY, Self::ANY, 0, 0];
-        let mut found = 0;
-        for (field, number) in fields.iter_mut().zip(Numbers(Some(text))) {
-            *field = number;
-            found += 1;
+        let mut fields = [None; 6];
+        for (field, number) in fields.iter_mut().zip(numbers(text)) {
+            *field = Some(number);
         }
-        if found < 2 {
+        let [Some(vendor), Some(device), subvendor, subdevice, class, class_mask] = fields else {
             return None;
-        }
-        let [vendor, device, subvendor, subdevice, class, class_mask] = fields;
+        };
         Some(Self {
             vendor,
             device,
-            subvendor,
-            subdevice,
-            class,
-            class_mask,
+            subvendor: subvendor.unwrap_or(Self::ANY),
+            subdevice: subdevice.unwrap_or(Self::ANY),
+            class: class.unwrap_or(0),
+            class_mask: class_mask.unwrap_or(0),
         })
     }
 }
 
 /// The numbers of a text that are separated by colons; who reads them stops where one is missing.
-struct Numbers<'a>(Option<&'a [u8]>);
-
-impl Iterator for Numbers<'_> {
-    type Item = u32;
-
-    #[inline]
-    fn next(&mut self) -> Option<u32> {
-        let mut text = self.0.take()?;
+fn numbers(text: &[u8]) -> impl Iterator<Item = u32> + '_ {
+    let mut left = Some(text);
+    core::iter::from_fn(move || {
+        let mut text = left.take()?;
         // What C's `isspace()` holds for a blank.
         while let [b'\t'..=b'\r' | b' ' | 0xa0, rest @ ..] = text {
             text = rest;
@@ -75,8 +67,8 @@ impl Iterator for Numbers<'_> {
             rest = others;
         }
         if let [b':', others @ ..] = rest {
-            self.0 = Some(others);
+            left = Some(others);
         }
         value
-    }
+    })
 }

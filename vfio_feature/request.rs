@@ -17,8 +17,8 @@ pub(crate) const GET: u32 = 1 << 16;
 pub(crate) const SET: u32 = 1 << 17;
 /// Ask whether the feature, and GET and SET where asked for, are supported.
 pub(crate) const PROBE: u32 = 1 << 18;
-/// All bits that mean something.
-const ALL: u32 = INDEX_MASK | GET | SET | PROBE;
+/// The bits that say what to do.
+const OPERATIONS: u32 = GET | SET | PROBE;
 
 /// The feature index in the flags of a request.
 pub(crate) const fn index(flags: u32) -> u32 {
@@ -41,9 +41,7 @@ impl Operations {
 }
 
 /// What is left to do after all checks.
-// As large as an `Error`, so that a `Result` of it is two registers and not bits of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(i32)]
 pub(crate) enum Action {
     /// Nothing: the answer is that the feature and the operations asked for are supported.
     Probe,
@@ -63,12 +61,8 @@ impl Request {
     /// # Errors
     ///
     /// `EINVAL` if a bit above 18 is set, or GET and SET without PROBE.
-    #[inline(always)]
     pub(crate) fn new(flags: u32) -> Result<Self> {
-        // Every request passes here, so this is both conditions in one comparison: with GET and
-        // SET turned over, the two without PROBE are less than GET, and an unknown bit is more
-        // than ALL.
-        if (flags ^ (GET | SET)).wrapping_sub(GET) > ALL - GET {
+        if flags & !(INDEX_MASK | OPERATIONS) != 0 || flags & OPERATIONS == GET | SET {
             return Err(EINVAL);
         }
         Ok(Self(flags))
@@ -81,7 +75,6 @@ impl Request {
     ///
     /// `EINVAL` if an operation is asked for that the feature does not offer; or without PROBE, if
     /// none is asked for, or the caller has less data than the feature.
-    #[inline(always)]
     pub(crate) fn check(self, offered: Operations, needed: usize, given: usize) -> Result<Action> {
         let asked = self.0 & (GET | SET);
         if asked & !offered.bits() != 0 {

@@ -49,7 +49,6 @@ impl ModuleLink {
 }
 
 impl Drop for ModuleLink {
-    #[inline]
     fn drop(&mut self) {
         // SAFETY: By the type invariants.
         unsafe { bindings::sysfs_remove_link(self.folder, self.name.as_char_ptr()) };

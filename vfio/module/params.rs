@@ -9,7 +9,6 @@ use super::super::bindings;
 macro_rules! bool_params {
     ($($(#[$attr:meta])* $name:ident = $variable:ident;)*) => {$(
         $(#[$attr])*
-        #[inline]
         pub(crate) fn $name() -> bool {
             // SAFETY: The variable exists as long as the module. The parameter code of the kernel
             // is the only writer and stores a whole `bool`; a volatile read is what `READ_ONCE()`
