@@ -38,7 +38,6 @@ mod uuid;
 
 pub(crate) use self::address::Address;
 pub(crate) use self::attribute::{
-    Attribute,
     File,
     Folder,
     Shown, //

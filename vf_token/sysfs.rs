@@ -11,13 +11,11 @@ use super::{
     of_pf,
     pf_of,
     Role,
-    Token,
     VfioDevice, //
 };
 use crate::{
     vfio::{
         eopnotsupp,
-        Attribute,
         File,
         Folder,
         Shown,
@@ -30,62 +28,54 @@ use kernel::prelude::*;
 
 const NAME: &CStr = c"vf_token";
 
+const OPEN_VFS: &CStr = c"open_vfs";
+
 /// The folder, with the files that a device has.
 pub(crate) const FOLDER: &Folder<VfioPciRust> = &Folder::new(
     NAME,
     &[
-        Some(File::of::<Admit>()),
-        Some(File::of::<Changes>()),
-        Some(File::of::<OpenVfs>()),
-        Some(File::of::<TokenState>()),
+        Some(&File::new(c"admit", has_admit, show_admit).writable(store_admit)),
+        Some(&File::new(c"generation", is_pf, show_generation)),
+        Some(&File::new(OPEN_VFS, is_pf, show_open_vfs)),
+        Some(&File::new(c"state", is_pf, show_state)),
         None,
     ],
 );
 
 /// Wakes who waits for another number of open VFs of `pf`.
-#[inline]
 pub(super) fn open_vfs_changed(pf: &VfioDevice) {
-    pf.attribute_changed::<OpenVfs>(NAME);
+    pf.file_changed(NAME, OPEN_VFS);
 }
 
-/// Whether openings without a token are let in, and the way to have them let in.
-struct Admit;
+fn has_admit(dev: &VfioDevice) -> bool {
+    !matches!(dev.data(), Role::Plain)
+}
 
-impl Attribute<VfioPciRust> for Admit {
-    const NAME: &'static CStr = c"admit";
-    const MODE: u16 = 0o600;
-
-    #[inline]
-    fn is_visible(dev: &VfioDevice) -> bool {
-        !matches!(dev.data(), Role::Plain)
-    }
-
-    #[inline]
-    fn show(dev: &VfioDevice) -> Result<Shown> {
-        let lets_in = match dev.data() {
-            Role::Pf(token) => {
-                let state = token.lock();
-                state.check_pf_without_token(|t| dev.core_match_token_uuid(t))
-            }
-            Role::Vf(vf) => match (pf_of(dev), dev.sriov_pf()) {
-                (Some((_, token)), _) => token.lock().match_vf(None, vf.admitted()).map(|_| ()),
-                (None, SriovPf::None) => Ok(()),
-                (None, _) => Err(EACCES),
-            },
-            Role::Plain => return Err(ENODEV),
-        };
-        Ok(Shown::Number(lets_in.is_ok().into()))
-    }
-
-    #[inline]
-    fn store(dev: &VfioDevice, text: &mut [u8]) -> Result {
-        if text == b"none" {
-            return admit(dev, None);
+/// Whether openings without a token are let in.
+fn show_admit(dev: &VfioDevice) -> Result<Shown> {
+    let lets_in = match dev.data() {
+        Role::Pf(token) => {
+            let state = token.lock();
+            state.check_pf_without_token(|t| dev.core_match_token_uuid(t))
         }
-        let mut token = Uuid::nil();
-        token.parse_and_wipe(text)?;
-        admit(dev, Some(&token))
+        Role::Vf(vf) => match (pf_of(dev), dev.sriov_pf()) {
+            (Some((_, token)), _) => token.lock().match_vf(None, vf.admitted()).map(|_| ()),
+            (None, SriovPf::None) => Ok(()),
+            (None, _) => Err(EACCES),
+        },
+        Role::Plain => return Err(ENODEV),
+    };
+    Ok(Shown::Number(lets_in.is_ok().into()))
+}
+
+/// Has openings without a token let in, for a token; or not any more, for the word `none`.
+fn store_admit(dev: &VfioDevice, text: &mut [u8]) -> Result {
+    if text == b"none" {
+        return admit(dev, None);
     }
+    let mut token = Uuid::nil();
+    token.parse_and_wipe(text)?;
+    admit(dev, Some(&token))
 }
 
 /// Lets openings of `dev` without a token in from now on, if `given` is the token of the PF and as
@@ -134,66 +124,24 @@ fn admit(dev: &VfioDevice, given: Option<&Uuid>) -> Result {
     result
 }
 
-/// A file of PFs alone, which nobody can write.
-trait PfFile {
-    const NAME: &'static CStr;
-
-    fn show(pf: &VfioDevice, token: &Token) -> Shown;
-}
-
-impl<F: PfFile> Attribute<VfioPciRust> for F {
-    const NAME: &'static CStr = F::NAME;
-    const MODE: u16 = 0o444;
-
-    #[inline]
-    fn is_visible(dev: &VfioDevice) -> bool {
-        is_pf(dev)
-    }
-
-    #[inline]
-    fn show(dev: &VfioDevice) -> Result<Shown> {
-        Ok(F::show(dev, of_pf(dev).ok_or(ENODEV)?))
-    }
-}
-
 /// How often the token of a PF has changed.
-struct Changes;
-
-impl PfFile for Changes {
-    const NAME: &'static CStr = c"generation";
-
-    #[inline]
-    fn show(_pf: &VfioDevice, token: &Token) -> Shown {
-        Shown::Number(token.lock().changes())
-    }
+fn show_generation(pf: &VfioDevice) -> Result<Shown> {
+    let token = of_pf(pf).ok_or(ENODEV)?;
+    Ok(Shown::Number(token.lock().changes()))
 }
 
 /// How many VFs of a PF are open.
-struct OpenVfs;
-
-impl PfFile for OpenVfs {
-    const NAME: &'static CStr = c"open_vfs";
-
-    #[inline]
-    fn show(pf: &VfioDevice, token: &Token) -> Shown {
-        let state = token.lock();
-        let own = state.claims();
-        let owns_all = state.owns_all_vfs();
-        drop(state);
-        let foreign = if owns_all { 0 } else { pf.open_foreign_vfs() };
-        Shown::Number(u64::from(own).saturating_add(foreign))
-    }
+fn show_open_vfs(pf: &VfioDevice) -> Result<Shown> {
+    let state = of_pf(pf).ok_or(ENODEV)?.lock();
+    let own = state.claims();
+    let owns_all = state.owns_all_vfs();
+    drop(state);
+    let foreign = if owns_all { 0 } else { pf.open_foreign_vfs() };
+    Ok(Shown::Number(u64::from(own).saturating_add(foreign)))
 }
 
 /// Whether the token of a PF has been set.
-struct TokenState;
-
-impl PfFile for TokenState {
-    const NAME: &'static CStr = c"state";
-
-    #[inline]
-    fn show(_pf: &VfioDevice, token: &Token) -> Shown {
-        let is_set = token.lock().is_set();
-        Shown::Word(if is_set { c"set" } else { c"random" })
-    }
+fn show_state(pf: &VfioDevice) -> Result<Shown> {
+    let is_set = of_pf(pf).ok_or(ENODEV)?.lock().is_set();
+    Ok(Shown::Word(if is_set { c"set" } else { c"random" }))
 }

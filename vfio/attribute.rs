@@ -2,13 +2,12 @@
 
 //! Files in sysfs that a device has as long as it is bound.
 //!
-//! A driver writes an [`Attribute`] for every file and puts them into a [`Folder`], which the
-//! driver core makes after it has bound a device and removes before it unbinds it.
+//! A driver puts its [`File`]s into a [`Folder`], which the driver core makes after it has bound a
+//! device and removes before it unbinds it.
 //!
 //! C header: [`include/linux/sysfs.h`](srctree/include/linux/sysfs.h)
 
 use super::{
-    result::to_errno,
     Device,
     Driver, //
 };
@@ -39,36 +38,7 @@ pub(crate) enum Shown {
     Word(&'static CStr),
 }
 
-/// A file of a device.
-pub(crate) trait Attribute<T: Driver> {
-    /// Its name.
-    const NAME: &'static CStr;
-
-    /// Who may read and write it, for example `0o444`.
-    const MODE: u16;
-
-    /// Whether `dev` has it.
-    fn is_visible(dev: &Device<T>) -> bool;
-
-    /// What it shows.
-    ///
-    /// # Errors
-    ///
-    /// Any error is that of `read(2)`.
-    fn show(dev: &Device<T>) -> Result<Shown>;
-
-    /// Takes the text of one `write(2)`, without the newline that may end it. The text is
-    /// overwritten afterwards. A file whose mode lets nobody write does not need this.
-    ///
-    /// # Errors
-    ///
-    /// Any error is that of `write(2)`.
-    fn store(_dev: &Device<T>, _text: &mut [u8]) -> Result {
-        Err(EACCES)
-    }
-}
-
-/// An [`Attribute`] as the driver core wants it.
+/// A file of a device: who has it, and what it shows and takes.
 ///
 /// # Invariants
 ///
@@ -77,34 +47,41 @@ pub(crate) trait Attribute<T: Driver> {
 pub(crate) struct File<T: Driver> {
     raw: device_attribute,
     is_visible: fn(&Device<T>) -> bool,
+    show: fn(&Device<T>) -> Result<Shown>,
+    store: fn(&Device<T>, &mut [u8]) -> Result,
 }
 
 impl<T: Driver> File<T> {
-    /// The file that `A` describes.
-    pub(crate) const fn of<A: Attribute<T>>() -> &'static Self {
-        struct Static<T, A>(PhantomData<(T, A)>);
-
-        impl<T: Driver, A: Attribute<T>> Static<T, A> {
-            const FILE: &'static File<T> = &File::new::<A>();
-        }
-
-        Static::<T, A>::FILE
-    }
-
-    const fn new<A: Attribute<T>>() -> Self {
+    /// A file of this name that everybody may read and nobody may write. An error of `show` is that
+    /// of `read(2)`.
+    pub(crate) const fn new(
+        name: &'static CStr,
+        is_visible: fn(&Device<T>) -> bool,
+        show: fn(&Device<T>) -> Result<Shown>,
+    ) -> Self {
         // SAFETY: All fields are numbers, pointers, and functions that may be missing.
         let mut raw: device_attribute = unsafe { mem::zeroed() };
-        raw.attr.name = A::NAME.to_bytes_with_nul().as_ptr().cast();
-        raw.attr.mode = A::MODE;
-        raw.__bindgen_anon_1.show = Some(show::<T, A>);
-        if A::MODE & 0o222 != 0 {
-            raw.__bindgen_anon_2.store = Some(store::<T, A>);
-        }
-        // INVARIANT: The functions are those of this file.
+        raw.attr.name = name.to_bytes_with_nul().as_ptr().cast();
+        raw.attr.mode = 0o444;
+        raw.__bindgen_anon_1.show = Some(show_file::<T>);
+        // INVARIANT: The function is that of this file.
         Self {
             raw,
-            is_visible: A::is_visible,
+            is_visible,
+            show,
+            store: |_, _| Err(EACCES),
         }
+    }
+
+    /// The same file, which root alone may read and write. `store` takes the text of one
+    /// `write(2)`, without the newline that may end it; the text is overwritten afterwards. An
+    /// error is that of `write(2)`.
+    pub(crate) const fn writable(mut self, store: fn(&Device<T>, &mut [u8]) -> Result) -> Self {
+        self.raw.attr.mode = 0o600;
+        // INVARIANT: The function is that of this file.
+        self.raw.__bindgen_anon_2.store = Some(store_file::<T>);
+        self.store = store;
+        self
     }
 }
 
@@ -155,15 +132,15 @@ pub(super) const fn groups<T: Driver>() -> *mut *const attribute_group {
 }
 
 impl<T: Driver> Device<T> {
-    /// Wakes those who wait with `poll(2)` for a change of the file `A` in the folder `folder`.
-    pub(crate) fn attribute_changed<A: Attribute<T>>(&self, folder: &CStr) {
+    /// Wakes those who wait with `poll(2)` for a change of a file in a folder of the device.
+    pub(crate) fn file_changed(&self, folder: &CStr, file: &CStr) {
         // SAFETY: A bound device is in sysfs. The function looks for the file by its name, and does
         // nothing if it is not there, or not any more.
         unsafe {
             kernel::bindings::sysfs_notify(
                 &raw mut (*self.pdev_raw()).dev.kobj,
                 folder.as_char_ptr(),
-                A::NAME.as_char_ptr(),
+                file.as_char_ptr(),
             )
         }
     }
@@ -200,16 +177,16 @@ unsafe extern "C" fn is_visible<T: Driver>(
 
 /// # Safety
 ///
-/// Called by the driver core for a file of a bound device; `buf` is a page, as `sysfs_emit()` needs
-/// it.
-unsafe extern "C" fn show<T: Driver, A: Attribute<T>>(
+/// Called by the driver core for a [`File`] of a bound device of `T`; `buf` is a page, as
+/// `sysfs_emit()` needs it.
+unsafe extern "C" fn show_file<T: Driver>(
     dev: *mut device,
-    _attr: *mut device_attribute,
+    attr: *mut device_attribute,
     buf: *mut c_char,
 ) -> isize {
     // SAFETY: The driver core removes the file, and waits for this call, before it unbinds.
-    let dev = unsafe { of_dev::<T>(dev) };
-    let written = match A::show(dev) {
+    let (dev, file) = unsafe { (of_dev::<T>(dev), &*attr.cast::<File<T>>()) };
+    let written = match (file.show)(dev) {
         // SAFETY: By the requirement of this function; the number is what the format asks for.
         Ok(Shown::Number(number)) => unsafe {
             kernel::bindings::sysfs_emit(buf, c"%llu\n".as_char_ptr(), number)
@@ -218,23 +195,23 @@ unsafe extern "C" fn show<T: Driver, A: Attribute<T>>(
         Ok(Shown::Word(word)) => unsafe {
             kernel::bindings::sysfs_emit(buf, c"%s\n".as_char_ptr(), word.as_char_ptr())
         },
-        Err(e) => to_errno(e),
+        Err(e) => e.to_errno(),
     };
     written as isize
 }
 
 /// # Safety
 ///
-/// Called by the driver core for a file of a bound device; `buf` has `count` bytes that were copied
-/// for this call.
-unsafe extern "C" fn store<T: Driver, A: Attribute<T>>(
+/// Called by the driver core for a [`File`] of a bound device of `T`; `buf` has `count` bytes that
+/// were copied for this call.
+unsafe extern "C" fn store_file<T: Driver>(
     dev: *mut device,
-    _attr: *mut device_attribute,
+    attr: *mut device_attribute,
     buf: *const c_char,
     count: usize,
 ) -> isize {
     // SAFETY: The driver core removes the file, and waits for this call, before it unbinds.
-    let dev = unsafe { of_dev::<T>(dev) };
+    let (dev, file) = unsafe { (of_dev::<T>(dev), &*attr.cast::<File<T>>()) };
     // SAFETY: By the requirement of this function. kernfs makes the buffer for one call, and frees
     // it, or writes over it, when that has returned; no one else looks at it.
     let all = unsafe { slice::from_raw_parts_mut(buf.cast_mut().cast::<u8>(), count) };
@@ -242,10 +219,10 @@ unsafe extern "C" fn store<T: Driver, A: Attribute<T>>(
         [text @ .., b'\n'] => text,
         _ => &mut *all,
     };
-    let result = A::store(dev, text);
+    let result = (file.store)(dev, text);
     all.fill(0);
     match result {
         Ok(()) => count as isize,
-        Err(e) => to_errno(e) as isize,
+        Err(e) => e.to_errno() as isize,
     }
 }
