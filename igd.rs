@@ -42,7 +42,6 @@ const ASLS: u8 = 0xfc;
 
 /// Whether these are the graphics of Intel, and the kernel is to give users more of them than of
 /// other devices.
-#[inline]
 pub(crate) fn is_handled(pdev: &pci::Device) -> bool {
     cfg!(CONFIG_VFIO_PCI_IGD)
         && pdev.vendor_id() == Vendor::INTEL
@@ -64,13 +63,13 @@ pub(crate) fn add_regions<T: Driver>(dev: &Enabled<'_, T>) -> Result {
     let region = OpRegion::at(address).inspect_err(|e| {
         dev.notice(
             if *e == EINVAL {
-                c"not opened: where register 0xfc points there is no OpRegion of Intel graphics"
+                "not opened: where register 0xfc points there is no OpRegion of Intel graphics"
             } else {
-                c"not opened: the OpRegion of Intel graphics cannot be mapped, register 0xfc or \
+                "not opened: the OpRegion of Intel graphics cannot be mapped, register 0xfc or \
                   the address of the VBT in it is wrong"
             },
             None,
-            c"",
+            "",
         );
     })?;
     let kind = Kind::of_vendor(
@@ -91,10 +90,10 @@ pub(crate) fn add_regions<T: Driver>(dev: &Enabled<'_, T>) -> Result {
         let pdev = bridge.pdev();
         if pdev.vendor_id() != Vendor::INTEL || pdev.pci_class().as_raw() != class << 8 {
             dev.notice(
-                c"not opened: 0000:00:00.0 is not Intel's host bridge, or 0000:00:1f.0 not its LPC \
+                "not opened: 0000:00:00.0 is not Intel's host bridge, or 0000:00:1f.0 not its LPC \
                   bridge, which belong to Intel graphics",
                 None,
-                c"",
+                "",
             );
             return Err(EINVAL);
         }
@@ -159,16 +158,21 @@ impl Region for OpRegion {
         let vbt_len = self.vbt.as_ref().map_or(0, Memory::len);
         let has_vbt = self.vbt.is_some();
         for (source, part) in view::pieces(at, vbt_len) {
-            match (source, &self.vbt) {
-                (Source::OpRegion, _) => self.memory.copy_to(part, to),
-                (Source::Version, _) => {
+            let memory = match source {
+                Source::OpRegion => Some(&self.memory),
+                Source::Version => {
                     let version = view::version(self.memory.read(view::VERSION)?, has_vbt);
-                    to.write_slice(part.of(&version).ok_or(EFAULT)?)
+                    to.write_slice(part.of(&version).ok_or(EFAULT)?)?;
+                    continue;
                 }
-                (Source::Rvda, _) => to.write_slice(part.of(&view::rvda(has_vbt)).ok_or(EFAULT)?),
-                (Source::Vbt, Some(vbt)) => vbt.copy_to(part, to),
-                (Source::Vbt, None) | (Source::Nothing, _) => Err(EFAULT),
-            }?;
+                Source::Rvda => {
+                    to.write_slice(part.of(&view::rvda(has_vbt)).ok_or(EFAULT)?)?;
+                    continue;
+                }
+                Source::Vbt => self.vbt.as_ref(),
+                Source::Nothing => None,
+            };
+            memory.ok_or(EFAULT)?.copy_to(part, to)?;
         }
         Ok(())
     }

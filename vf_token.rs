@@ -129,14 +129,12 @@ impl Token {
     }
 
     /// Takes the lock.
-    #[inline]
     pub(crate) fn lock(&self) -> Guard<'_, State, MutexBackend> {
         self.state.lock()
     }
 
     /// Decides under the lock whether `vf` may be opened with `given`, as [`State::match_vf`] has
     /// it, and lets the VF remember that for [`Token::claim`].
-    #[inline]
     pub(crate) fn match_vf(&self, vf: &Vf, given: Option<&Uuid>) -> Result {
         let state = self.lock();
         let seen = state.match_vf(given, vf.admitted())?;
@@ -145,7 +143,6 @@ impl Token {
     }
 
     /// Admits `vf` with the token `given`, as [`State::admit`] has it; or withdraws that.
-    #[inline]
     pub(crate) fn admit_vf(&self, vf: &Vf, given: Option<&Uuid>) -> Result {
         let state = self.lock();
         let admitted = given.map_or(Ok(Generation::NONE), |token| state.admit(token))?;
@@ -154,7 +151,6 @@ impl Token {
     }
 
     /// [`State::claim`] under the lock, until the returned value is dropped.
-    #[inline]
     pub(crate) fn claim(self: &Arc<Self>, vf: &Vf) -> Result<Claim> {
         self.lock().claim(vf.seen(), vf.admitted())?;
         Ok(Claim(self.clone()))
@@ -171,13 +167,11 @@ impl Drop for Claim {
 }
 
 /// Whether the device has a token that can be set.
-#[inline]
 pub(crate) fn is_pf(dev: &VfioDevice) -> bool {
     of_pf(dev).is_some()
 }
 
 /// The token of a PF, if the device is one.
-#[inline]
 fn of_pf(dev: &VfioDevice) -> Option<&Arc<Token>> {
     match dev.data() {
         Role::Pf(token) => Some(token),
@@ -186,7 +180,6 @@ fn of_pf(dev: &VfioDevice) -> Option<&Arc<Token>> {
 }
 
 /// The PF of a VF and its token, if the PF is under this driver.
-#[inline]
 fn pf_of(vf: &VfioDevice) -> Option<(&VfioDevice, &Arc<Token>)> {
     match vf.sriov_pf() {
         SriovPf::Same(pf) => of_pf(pf).map(|token| (pf, token)),
@@ -194,29 +187,29 @@ fn pf_of(vf: &VfioDevice) -> Option<(&VfioDevice, &Arc<Token>)> {
     }
 }
 
-/// Calls `f`, which changes the token of `pf`, while no VF that is not under this driver is being
-/// opened.
+/// Takes the lock of the token of `pf` for a change of it, and, before that, the locks of the VFs
+/// that are not under this driver, so that none of them is being opened meanwhile.
 ///
 /// # Errors
 ///
 /// - `EBUSY` if such a VF is open.
 /// - `EAGAIN` if one is just being opened, closed, reset, bound or unbound, created or removed.
 /// - `ENOMEM` if there are such VFs and no memory to look at them.
-/// - Those of `f`.
-#[inline]
-fn change(pf: &VfioDevice, token: &Token, f: impl FnOnce(&mut State) -> Result) -> Result {
-    let mut state = token.lock();
+fn lock_for_change<'a>(
+    pf: &'a VfioDevice,
+    token: &'a Token,
+) -> Result<(Option<ForeignVfs<'a>>, Guard<'a, State, MutexBackend>)> {
+    let state = token.lock();
     if state.owns_all_vfs() {
-        return f(&mut state);
+        return Ok((None, state));
     }
     let roster = state.roster();
     drop(state);
-    let (_vfs, mut state) = lock_beside_others(pf, token, roster)?;
-    f(&mut state)
+    let (vfs, state) = lock_beside_others(pf, token, roster)?;
+    Ok((Some(vfs), state))
 }
 
-/// Takes the locks of the VFs that are not under this driver, and then that of the token, which is
-/// given back first.
+/// The part of [`lock_for_change`] for a PF with such VFs.
 #[cold]
 fn lock_beside_others<'a>(
     pf: &'a VfioDevice,
@@ -236,8 +229,8 @@ fn lock_beside_others<'a>(
     Ok((vfs, state))
 }
 
-const TRY_AGAIN: &CStr =
-    c"a VF that is not under this driver is just being opened, closed, bound or unbound; try again";
+const TRY_AGAIN: &str =
+    "a VF that is not under this driver is just being opened, closed, bound or unbound; try again";
 
 /// Sets the token of `pf`.
 ///
@@ -248,7 +241,7 @@ const TRY_AGAIN: &CStr =
 ///   is another token.
 /// - `ENOMEM` if it has VFs under other drivers and there is no memory to look at them.
 /// - `ENOTTY` if the device is no PF.
-pub(crate) fn set(pf: &Opened<'_, VfioPciRust>, new: &Uuid) -> Result {
+pub(crate) fn set(pf: &Device<VfioPciRust, Opened>, new: &Uuid) -> Result {
     let token = of_pf(pf).ok_or(ENOTTY)?;
     let rules = if params::lenient_token() {
         Rules::Lenient
@@ -259,38 +252,34 @@ pub(crate) fn set(pf: &Opened<'_, VfioPciRust>, new: &Uuid) -> Result {
     if rules == Rules::Lenient && token.lock().has(new) {
         return Ok(());
     }
-    let result = change(pf, token, |state| {
-        state.set(rules, pf.sriov_active(), new, |t| {
-            pf.core_match_token_uuid(t)
+    lock_for_change(pf, token)
+        .and_then(|(_vfs, mut state)| {
+            state.set(rules, pf.sriov_active(), new, |t| {
+                pf.core_match_token_uuid(t)
+            })
         })
-    });
-    match result {
-        Ok(()) => Ok(()),
-        Err(e) => Err(not_set(pf, e)),
-    }
+        .map_err(|e| not_set(pf, e))
 }
 
 /// Tells why the token was not set, and returns the error for the caller.
-#[cold]
 fn not_set(pf: &VfioDevice, error: Error) -> Error {
     let (why, error) = match error {
         ENODEV => (
-            c"there are no VFs; enable SR-IOV first (sriov_numvfs), or write Y to \
+            "there are no VFs; enable SR-IOV first (sriov_numvfs), or write Y to \
               /sys/module/vfio_pci_rust/parameters/lenient_token",
             ENODEV,
         ),
-        EBUSY => (c"a VF is open; close all VFs of this device first", EBUSY),
+        EBUSY => ("a VF is open; close all VFs of this device first", EBUSY),
         EAGAIN => (TRY_AGAIN, EBUSY),
         _ => return error,
     };
-    pf.notice(c"VF token not set: ", None, why);
+    pf.notice("VF token not set: ", None, why);
     error
 }
 
 /// What is to be done for a device that has just been registered: makes the core keep the token of
 /// a PF, and has a PF count its VF.
-#[inline]
-pub(crate) fn registered(dev: &Locked<'_, VfioPciRust>) {
+pub(crate) fn registered(dev: &Device<VfioPciRust, Locked>) {
     if let Some(token) = of_pf(dev) {
         let state = token.lock();
         // There are no VFs before the PF is bound, so the core has no reason to refuse. If it did,
@@ -302,7 +291,7 @@ pub(crate) fn registered(dev: &Locked<'_, VfioPciRust>) {
 }
 
 /// Ends the life of the token of a PF that is about to be unregistered.
-pub(crate) fn unregistering(dev: &Locked<'_, VfioPciRust>) {
+pub(crate) fn unregistering(dev: &Device<VfioPciRust, Locked>) {
     let Some(token) = of_pf(dev) else { return };
     // A VF is the only one who would still ask for the token. This waits until the users of the VFs
     // have closed them. The core would do it later anyway.
@@ -316,14 +305,14 @@ pub(crate) fn unregistering(dev: &Locked<'_, VfioPciRust>) {
 }
 
 /// Has a PF not count its VF any more, which nobody can have open.
-pub(crate) fn unregistered(dev: &Locked<'_, VfioPciRust>) {
+pub(crate) fn unregistered(dev: &Device<VfioPciRust, Locked>) {
     if let Some((_, token)) = pf_of(dev) {
         token.lock().remove_own_vf();
     }
 }
 
-/// Enables or disables VFs, see [`Locked::sriov_configure`].
-pub(crate) fn sriov_configure(pf: &Locked<'_, VfioPciRust>, num_vfs: c_int) -> Result<c_int> {
+/// Enables or disables VFs, see [`Device::sriov_configure`].
+pub(crate) fn sriov_configure(pf: &Device<VfioPciRust, Locked>, num_vfs: c_int) -> Result<c_int> {
     let Some(token) = of_pf(pf) else {
         return pf.sriov_configure(num_vfs);
     };
@@ -347,9 +336,9 @@ pub(crate) fn match_token(dev: &VfioDevice, given: Option<&Uuid>, path: Path) ->
         Role::Plain if given.is_none() => Ok(()),
         Role::Plain => {
             dev.notice(
-                c"VF token given",
+                "VF token given",
                 None,
-                c" for a device that is neither PF nor VF; leave it out",
+                " for a device that is neither PF nor VF; leave it out",
             );
             Err(EINVAL)
         }
@@ -373,13 +362,13 @@ fn match_pf(pf: &VfioDevice, token: &Token, given: Option<&Uuid>, path: Path) ->
         (Err(EACCES), PfUse::Again) => pf.notice(
             problem(given.is_some()),
             Some(pf),
-            c" is open; open it again with its token, and set another one with \
+            " is open; open it again with its token, and set another one with \
              VFIO_DEVICE_FEATURE",
         ),
         (Err(EACCES), _) => pf.notice(
             problem(given.is_some()),
             Some(pf),
-            c" has open VFs; present the token they were opened with, as \"... vf_token=UUID\" or \
+            " has open VFs; present the token they were opened with, as \"... vf_token=UUID\" or \
              in the PF's vf_token/admit, or close them",
         ),
         _ => (),
@@ -399,15 +388,15 @@ pub(crate) fn opened(dev: &Enabled<'_, VfioPciRust>) -> Result {
         return Ok(());
     };
     let opener = this_opener();
-    let open = |state: &mut State| state.open_pf(opener, |t| dev.core_match_token_uuid(t));
-
     // An opening that does not change the token is not in the way of VFs that are being opened.
     let will_change = token.lock().will_change(opener);
-    let result = if will_change {
-        change(dev, token, open)
+    let locked = if will_change {
+        lock_for_change(dev, token)
     } else {
-        open(&mut token.lock())
+        Ok((None, token.lock()))
     };
+    let result = locked
+        .and_then(|(_vfs, mut state)| state.open_pf(opener, |t| dev.core_match_token_uuid(t)));
     match result {
         Ok(()) => {
             if !dev.failure_will_be_known() {
@@ -416,14 +405,14 @@ pub(crate) fn opened(dev: &Enabled<'_, VfioPciRust>) -> Result {
             Ok(())
         }
         Err(EAGAIN) => {
-            dev.notice(c"VF token not taken: ", None, TRY_AGAIN);
+            dev.notice("VF token not taken: ", None, TRY_AGAIN);
             Err(EACCES)
         }
         Err(EBUSY | EACCES) => {
             dev.notice(
-                c"not opened: a VF of PF ",
+                "not opened: a VF of PF ",
                 Some(dev),
-                c" was opened, or its token changed, meanwhile; present the token that is set",
+                " was opened, or its token changed, meanwhile; present the token that is set",
             );
             Err(EACCES)
         }
@@ -433,7 +422,6 @@ pub(crate) fn opened(dev: &Enabled<'_, VfioPciRust>) -> Result {
 
 /// Forgets the token that was presented for a PF which has not been opened after all, or that a VF
 /// was about to be open.
-#[inline]
 pub(crate) fn not_opened(dev: &VfioDevice) {
     if let Some(token) = of_pf(dev) {
         token.lock().forget_opener();
@@ -449,21 +437,26 @@ fn open_vfs_changed(dev: &VfioDevice) {
 }
 
 /// Takes a token back that was presented for a PF, if the PF's opening has failed in the end.
-pub(crate) fn closed(dev: &Closing<'_, VfioPciRust>) {
+pub(crate) fn closed(dev: &Device<VfioPciRust, Closing>) {
     open_vfs_changed(dev);
     let Some(token) = of_pf(dev) else { return };
-    let can_take_back = dev.has_failed() && token.lock().can_take_back();
-    if can_take_back {
-        // That changes the token. If somebody is opening a VF just now, the new one stays.
-        let _ = change(dev, token, |state| {
-            state.take_back(|t| dev.core_match_token_uuid(t));
-            Ok(())
-        });
+    if dev.has_failed() {
+        take_back(dev, token);
     }
     token.lock().end_opening();
 }
 
-#[inline]
+#[cold]
+fn take_back(pf: &VfioDevice, token: &Token) {
+    let can_take_back = token.lock().can_take_back();
+    if can_take_back {
+        // That changes the token. If somebody is opening a VF just now, the new one stays.
+        if let Ok((_vfs, mut state)) = lock_for_change(pf, token) {
+            state.take_back(|t| pf.core_match_token_uuid(t));
+        }
+    }
+}
+
 fn match_vf(dev: &VfioDevice, vf: &Vf, given: Option<&Uuid>) -> Result {
     if let Some((pf, token)) = pf_of(dev) {
         let result = token.match_vf(vf, given);
@@ -479,33 +472,31 @@ fn match_vf(dev: &VfioDevice, vf: &Vf, given: Option<&Uuid>) -> Result {
     }
 }
 
-#[cold]
 fn ask_for_token(vf: &VfioDevice, pf: &VfioDevice, given: bool) {
     vf.notice(
         problem(given),
         Some(pf),
-        c" is under VFIO; ask its user for the token (set with VFIO_DEVICE_FEATURE; DPDK: \
+        " is under VFIO; ask its user for the token (set with VFIO_DEVICE_FEATURE; DPDK: \
          --vfio-vf-token=UUID) and open the VF as \"... vf_token=UUID\", or write it to the VF's \
          vf_token/admit for programs that cannot",
     );
 }
 
 /// Tells that a token is given that is for nothing, and returns the error for the caller.
-#[cold]
 fn no_token_needed(vf: &VfioDevice) -> Error {
     vf.notice(
-        c"VF token given",
+        "VF token given",
         None,
-        c", but the PF is not bound to a VFIO driver; leave it out",
+        ", but the PF is not bound to a VFIO driver; leave it out",
     );
     EINVAL
 }
 
-fn problem(given: bool) -> &'static CStr {
+fn problem(given: bool) -> &'static str {
     if given {
-        c"Wrong VF token: PF "
+        "Wrong VF token: PF "
     } else {
-        c"Missing VF token: PF "
+        "Missing VF token: PF "
     }
 }
 
@@ -514,7 +505,6 @@ fn problem(given: bool) -> &'static CStr {
 /// # Errors
 ///
 /// `EACCES` if the token has changed since it was presented.
-#[inline]
 pub(crate) fn claim(dev: &VfioDevice) -> Result<Option<Claim>> {
     let (Role::Vf(vf), Some((pf, token))) = (dev.data(), pf_of(dev)) else {
         return Ok(None);
@@ -522,11 +512,11 @@ pub(crate) fn claim(dev: &VfioDevice) -> Result<Option<Claim>> {
 
     let result = token.claim(vf);
     match result {
-        Ok(_) => sysfs::open_vfs_changed(pf),
+        Ok(_) => open_vfs_changed(dev),
         Err(EACCES) => dev.notice(
-            c"VF token changed while the device was being opened: ask the user of PF ",
+            "VF token changed while the device was being opened: ask the user of PF ",
             Some(pf),
-            c" for the new one",
+            " for the new one",
         ),
         Err(_) => (),
     }

@@ -12,7 +12,10 @@
 //! C headers: [`include/linux/vfio.h`](srctree/include/linux/vfio.h),
 //! [`include/linux/vfio_pci_core.h`](srctree/include/linux/vfio_pci_core.h)
 
-use kernel::prelude::*;
+use kernel::{
+    error::to_result,
+    prelude::*, //
+};
 
 mod address;
 mod attribute;
@@ -22,7 +25,9 @@ mod compat;
 mod config_space;
 mod device;
 mod driver;
+mod feature;
 mod foreign;
+mod function;
 mod id;
 #[cfg(CONFIG_VFIO_PCI_RUST_KUNIT_TEST)]
 pub(crate) mod kunit;
@@ -32,7 +37,6 @@ mod name;
 mod ratelimit;
 mod region;
 mod registration;
-mod result;
 mod span;
 mod uuid;
 
@@ -45,25 +49,26 @@ pub(crate) use self::attribute::{
 pub(crate) use self::compat::eopnotsupp;
 pub(crate) use self::config_space::ConfigSpace;
 pub(crate) use self::device::{
-    warn,
     Closed,
     Closing,
     Device,
     Enabled,
-    FeatureArg,
-    Function,
     Locked,
     Opened,
-    Options,
-    SriovPf,
-    UserPlace, //
+    SriovPf, //
 };
 pub(crate) use self::driver::{
     Driver,
     DriverName,
+    Options,
     Path, //
 };
+pub(crate) use self::feature::{
+    FeatureArg,
+    IoctlReturn, //
+};
 pub(crate) use self::foreign::ForeignVfs;
+pub(crate) use self::function::Function;
 pub(crate) use self::id::Id;
 pub(crate) use self::memory::Memory;
 pub(crate) use self::region::{
@@ -71,7 +76,6 @@ pub(crate) use self::region::{
     Region, //
 };
 pub(crate) use self::registration::Registration;
-pub(crate) use self::result::IoctlReturn;
 pub(crate) use self::span::Span;
 pub(crate) use self::uuid::Uuid;
 
@@ -111,7 +115,6 @@ unsafe impl kernel::transmute::FromBytes for Uuid {}
 
 impl Uuid {
     /// Becomes a random UUID, version 4.
-    #[inline]
     pub(crate) fn randomize(&mut self) {
         // SAFETY: `Uuid` and `uuid_t` are both 16 bytes with an alignment of one.
         unsafe { bindings::uuid_gen(core::ptr::from_mut(self).cast()) }
@@ -130,6 +133,6 @@ impl Uuid {
         let parsed =
             unsafe { bindings::uuid_parse(text.as_ptr().cast(), core::ptr::from_mut(self).cast()) };
         text.fill(0);
-        result::to_result(parsed)
+        to_result(parsed)
     }
 }

@@ -18,6 +18,7 @@ use crate::{
     vf_token,
     vfio::{
         uapi,
+        Device,
         Opened,
         Uuid, //
     },
@@ -34,8 +35,7 @@ const _: () = assert!(
 
 feature_table! {
     /// Answers a `VFIO_DEVICE_FEATURE` call on a device of this driver.
-    #[inline]
-    pub(crate) fn dispatch(dev: &Opened<'_, VfioPciRust>);
+    pub(crate) fn dispatch(dev: &Device<VfioPciRust, Opened>);
 
     // There is no GET: it would show the token of the previous user.
     uapi::VFIO_DEVICE_FEATURE_PCI_VF_TOKEN => set: Uuid = vf_token::set where vf_token::is_pf;

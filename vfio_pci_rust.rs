@@ -10,6 +10,7 @@ mod vfio_feature;
 
 use crate::vfio::{
     module::{
+        self,
         list,
         params,
         ModuleLink,
@@ -54,20 +55,15 @@ module! {
 }
 
 /// The driver's own name.
-struct Own;
+const OWN: &DriverName<VfioPciRust> = &DriverName::new(OWN_NAME, None);
+const OWN_NAME: &CStr = c"vfio-pci-rust";
 
-impl DriverName for Own {
-    const NAME: &'static CStr = c"vfio-pci-rust";
-}
+/// Its name when it stands in for the driver in C; its own is for those who write that into
+/// `driver_override` all the same.
+const TAKEOVER: &DriverName<VfioPciRust> = &DriverName::new(c"vfio-pci", Some(OWN_NAME));
 
-/// Its name when it stands in for the driver in C.
-struct Takeover;
-
-impl DriverName for Takeover {
-    const NAME: &'static CStr = c"vfio-pci";
-    // For those who write it into `driver_override` all the same.
-    const OTHER: Option<&'static CStr> = Some(Own::NAME);
-}
+/// What the module is called.
+const MODULE_NAME: &CStr = <VfioPciRustModule as ModuleMetadata>::NAME;
 
 /// The name of the module of the driver in C, by which programs look for that, too.
 const TAKEOVER_MODULE: &CStr = c"vfio_pci";
@@ -75,74 +71,76 @@ const TAKEOVER_MODULE: &CStr = c"vfio_pci";
 /// The module: one registered driver. What is named first ends first.
 struct VfioPciRustModule {
     _overrides: Option<Pin<KBox<Overrides>>>,
-    _link: Option<ModuleLink>,
-    _own_name: Option<Pin<KBox<Registration<VfioPciRust>>>>,
+    _takeover: Option<Takeover>,
     _driver: Pin<KBox<Registration<VfioPciRust>>>,
 }
 
 impl kernel::Module for VfioPciRustModule {
     fn init(module: &'static ThisModule) -> Result<Self> {
         let takeover = params::takeover();
-        let module_name = <Self as ModuleMetadata>::NAME;
 
-        let driver = if takeover {
-            let registration = Registration::new::<Takeover>(module_name, module);
-            KBox::pin_init(registration, GFP_KERNEL).inspect_err(|e| {
-                if *e == EBUSY {
-                    warn(
-                        "takeover=1, but vfio-pci is there: 'modprobe -r vfio-pci' first",
-                        b"",
-                    );
-                }
-            })
+        let name = if takeover { TAKEOVER } else { OWN };
+        let driver = Registration::new(name, MODULE_NAME, module).inspect_err(|e| {
+            if takeover && *e == EBUSY {
+                pr_warn!("takeover=1, but vfio-pci is there: 'modprobe -r vfio-pci' first\n");
+            }
+        })?;
+        let takeover = if takeover {
+            Some(Takeover::new(&driver, module)?)
         } else {
-            KBox::pin_init(Registration::new::<Own>(module_name, module), GFP_KERNEL)
-        }?;
-        let mut link = None;
-        let mut own_name = None;
-        if takeover {
-            let registration = driver.also_named::<Own>(module_name, module);
-            own_name = Some(KBox::pin_init(registration, GFP_KERNEL)?);
-            link = ModuleLink::new(TAKEOVER_MODULE, module)
-                .inspect_err(|_| warn("no /sys/module/vfio_pci for programs that look for it", b""))
-                .unwrap_or(None);
-        }
+            None
+        };
         if params::disable_denylist() {
-            warn("device denylist disabled.", b"");
+            pr_warn!("device denylist disabled.\n");
         }
         take_ids(&driver);
-        let overrides = take_devices(&driver)?;
         Ok(Self {
-            _overrides: overrides,
-            _link: link,
-            _own_name: own_name,
+            _overrides: take_devices(&driver)?,
+            _takeover: takeover,
             _driver: driver,
         })
     }
 }
 
-/// Tells who loads the module what is not as it was asked for, or should not be.
-// A call of this takes much less code than `pr_warn!()`.
+/// What more there is when the driver stands in for the one in C.
+struct Takeover {
+    _link: Option<ModuleLink>,
+    _own_name: Pin<KBox<Registration<VfioPciRust>>>,
+}
+
+impl Takeover {
+    fn new(driver: &Registration<VfioPciRust>, module: &'static ThisModule) -> Result<Self> {
+        let own_name = driver.also_named(OWN, MODULE_NAME, module)?;
+        let link = ModuleLink::new(TAKEOVER_MODULE, module).unwrap_or_else(|_| {
+            pr_warn!("no /sys/module/vfio_pci for programs that look for it\n");
+            None
+        });
+        Ok(Self {
+            _link: link,
+            _own_name: own_name,
+        })
+    }
+}
+
+/// Tells which entry of a parameter is wrong, and how.
 #[cold]
-#[inline(never)]
-fn warn(text: &str, entry: &[u8]) {
-    pr_warn!("{}{}\n", text, BStr::from_bytes(entry));
+fn warn(what: &str, entry: &[u8]) {
+    pr_warn!("{} {}\n", what, BStr::from_bytes(entry));
 }
 
 /// Makes the driver take the devices that the parameter `ids` names.
 fn take_ids(driver: &Registration<VfioPciRust>) {
     for entry in list::entries(params::ids()) {
         let Some(id) = Id::parse(entry) else {
-            warn("invalid id string ", entry);
+            warn("invalid id string", entry);
             continue;
         };
-        match driver.add_id(&id) {
-            Ok(()) => {
-                pr_info!("add {}\n", BStr::from_bytes(entry));
-                driver.tell_kept(&id);
-            }
-            Err(_) => warn("failed to add dynamic id ", entry),
+        if driver.add_id(&id).is_err() {
+            warn("failed to add dynamic id", entry);
+            continue;
         }
+        pr_info!("add {}\n", BStr::from_bytes(entry));
+        module::tell_kept_by(driver.names(), &id);
     }
 }
 
@@ -155,7 +153,7 @@ fn take_devices(driver: &Registration<VfioPciRust>) -> Result<Option<Pin<KBox<Ov
         let address = Address::parse(entry);
         if address.is_none() {
             warn(
-                "no address of a device, write one such as 0000:01:00.0: ",
+                "no address of a device, write one such as 0000:01:00.0:",
                 entry,
             );
         }
@@ -193,17 +191,16 @@ fn check_denylist(pdev: &pci::Device) -> Result {
     if !denylist::has(pdev.vendor_id().as_raw(), pdev.device_id()) {
         return Ok(());
     }
-    let (what, result) = if params::disable_denylist() {
-        (c"device denylist disabled - allowing this device", Ok(()))
-    } else {
-        (
-            c"device denylist has this device, not bound: its user could harm the machine; load \
-             the module with disable_denylist=1 if you trust the user",
-            Err(EINVAL),
-        )
-    };
-    vfio::warn(pdev, what);
-    result
+    if params::disable_denylist() {
+        dev_warn!(pdev, "device denylist disabled - allowing this device\n");
+        return Ok(());
+    }
+    dev_warn!(
+        pdev,
+        "device denylist has this device, not bound: its user could harm the machine; load the \
+         module with disable_denylist=1 if you trust the user\n"
+    );
+    Err(EINVAL)
 }
 
 /// The driver.
@@ -216,7 +213,6 @@ impl Driver for VfioPciRust {
 
     const FOLDER: Option<&'static Folder<Self>> = Some(vf_token::FOLDER);
 
-    #[inline]
     fn options() -> Options {
         Options {
             nointxmask: params::nointxmask(),
@@ -230,20 +226,18 @@ impl Driver for VfioPciRust {
         check_denylist(pdev).and_then(|()| vf_token::Role::new(Function::of(pdev)))
     }
 
-    #[inline]
-    fn registered(dev: &Locked<'_, Self>) {
+    fn registered(dev: &Device<Self, Locked>) {
         vf_token::registered(dev);
     }
 
-    fn unregistering(dev: &Locked<'_, Self>) {
+    fn unregistering(dev: &Device<Self, Locked>) {
         vf_token::unregistering(dev);
     }
 
-    fn unregistered(dev: &Locked<'_, Self>) {
+    fn unregistered(dev: &Device<Self, Locked>) {
         vf_token::unregistered(dev);
     }
 
-    #[inline]
     fn open_device<'a>(dev: Closed<'a, Self>) -> Result<(Enabled<'a, Self>, Self::Open)> {
         let device = dev.device();
         let claim = vf_token::claim(&dev)?;
@@ -265,13 +259,11 @@ impl Driver for VfioPciRust {
         Ok((enabled, claim))
     }
 
-    #[inline]
-    fn close_device(dev: Closing<'_, Self>) {
-        vf_token::closed(&dev);
+    fn close_device(dev: &Device<Self, Closing>) {
+        vf_token::closed(dev);
     }
 
-    #[inline]
-    fn device_feature(dev: &Opened<'_, Self>, flags: u32, arg: FeatureArg) -> IoctlReturn {
+    fn device_feature(dev: &Device<Self, Opened>, flags: u32, arg: FeatureArg) -> IoctlReturn {
         vfio_feature::dispatch(dev, flags, arg)
     }
 
@@ -279,24 +271,22 @@ impl Driver for VfioPciRust {
         vf_token::match_token(dev, token, path)
     }
 
-    #[cold]
     fn match_malformed(dev: &Device<Self>) {
         dev.notice(
-            c"not opened: what follows the address is no VF token; write \"vf_token=\" and a UUID \
+            "not opened: what follows the address is no VF token; write \"vf_token=\" and a UUID \
              of 36 characters",
             None,
-            c"",
+            "",
         );
     }
 
-    #[inline]
-    fn sriov_configure(dev: &Locked<'_, Self>, num_vfs: c_int) -> Result<c_int> {
+    fn sriov_configure(dev: &Device<Self, Locked>, num_vfs: c_int) -> Result<c_int> {
         if !params::enable_sriov() {
             dev.notice(
-                c"SR-IOV not configured: write Y to \
+                "SR-IOV not configured: write Y to \
                   /sys/module/vfio_pci_rust/parameters/enable_sriov first",
                 None,
-                c"",
+                "",
             );
             return Err(ENOENT);
         }

@@ -93,9 +93,9 @@ fn admit(dev: &VfioDevice, given: Option<&Uuid>) -> Result {
             let result = token.lock().admit_pf(given);
             if matches!(result, Err(EACCES)) {
                 dev.notice(
-                    c"Wrong VF token: PF ",
+                    "Wrong VF token: PF ",
                     Some(dev),
-                    c" has another one, which its user has set",
+                    " has another one, which its user has set",
                 );
             }
             return result;
@@ -108,10 +108,10 @@ fn admit(dev: &VfioDevice, given: Option<&Uuid>) -> Result {
             SriovPf::None => no_token_needed(dev),
             _ => {
                 dev.notice(
-                    c"not admitted: the PF is under another driver than this VF, which asks for \
+                    "not admitted: the PF is under another driver than this VF, which asks for \
                       the token itself; bind both to the same one",
                     None,
-                    c"",
+                    "",
                 );
                 eopnotsupp()
             }

@@ -5,8 +5,7 @@
 //! C header: [`include/linux/pci.h`](srctree/include/linux/pci.h)
 
 use super::{
-    module::overrides,
-    result::to_result,
+    function,
     Address,
     Driver,
     Enabled,
@@ -15,6 +14,7 @@ use super::{
 use core::ptr;
 use kernel::{
     bindings,
+    error::to_result,
     pci,
     prelude::*,
     sync::aref::ARef,
@@ -81,7 +81,7 @@ pub(crate) struct ConfigSpace(ARef<pci::Device>);
 impl ConfigSpace {
     /// That of the function at this address.
     pub(crate) fn of(at: Address) -> Option<Self> {
-        overrides::find(at).map(Self)
+        function::find(at).map(Self)
     }
 
     /// The function.

@@ -7,7 +7,6 @@
 use super::{
     bindings,
     name::Name,
-    result::from_result,
     Closed,
     Closing,
     Device,
@@ -17,7 +16,6 @@ use super::{
     IoctlReturn,
     Locked,
     Opened,
-    Options,
     Uuid, //
 };
 use core::{
@@ -27,19 +25,60 @@ use core::{
 };
 use kernel::{
     device::Core,
-    error::VTABLE_DEFAULT_ERROR,
+    error::{
+        from_result,
+        VTABLE_DEFAULT_ERROR, //
+    },
     pci,
     prelude::*,
     uaccess::UserPtr, //
 };
 
-/// The name of a driver, for PCI and in `driver_override`.
-pub(crate) trait DriverName {
-    /// The name.
-    const NAME: &'static CStr;
+/// By which names devices find a driver.
+#[derive(Clone, Copy)]
+pub(crate) struct Names {
+    /// The one that devices are given to, and that the log has.
+    pub(super) first: &'static CStr,
+    /// A device of this one is the driver's, too.
+    other: Option<&'static CStr>,
+}
 
-    /// The one by which it is registered once more, if it is.
-    const OTHER: Option<&'static CStr> = None;
+impl Names {
+    pub(super) fn any(self, is: impl Fn(&CStr) -> bool) -> bool {
+        is(self.first) || self.other.is_some_and(is)
+    }
+}
+
+/// A driver under a name, which is that of its PCI driver and of the `driver_override` of its
+/// devices.
+pub(crate) struct DriverName<T: Driver> {
+    pub(super) names: Names,
+    pub(super) ops: bindings::vfio_device_ops,
+    _driver: PhantomData<T>,
+}
+
+impl<T: Driver> DriverName<T> {
+    /// The driver under the name `first`. `other` is one by which it is registered once more, if it
+    /// is.
+    pub(crate) const fn new(first: &'static CStr, other: Option<&'static CStr>) -> Self {
+        Self {
+            names: Names { first, other },
+            ops: DriverVTable::<T>::table(first),
+            _driver: PhantomData,
+        }
+    }
+}
+
+/// What a driver decides for every device that it binds, and what does not change until the device
+/// is unbound. Everything is off by default.
+#[derive(Default)]
+pub(crate) struct Options {
+    /// Never mask INTx in the device.
+    pub(crate) nointxmask: bool,
+    /// Give no access to VGA resources.
+    pub(crate) disable_vga: bool,
+    /// Keep the device in D0 while nobody has it open.
+    pub(crate) disable_idle_d3: bool,
 }
 
 /// How a device is opened.
@@ -79,19 +118,19 @@ pub(crate) trait Driver: Sized + 'static {
     fn init(pdev: &pci::Device<Core<'_>>) -> impl PinInit<Self::Data, Error>;
 
     /// Called after the device is registered. Users may already have opened it.
-    fn registered(_dev: &Locked<'_, Self>) {
+    fn registered(_dev: &Device<Self, Locked>) {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
     /// Called when the device is about to be unregistered. Users may still have it open; the
     /// driver core waits for them after this call.
-    fn unregistering(_dev: &Locked<'_, Self>) {
+    fn unregistering(_dev: &Device<Self, Locked>) {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
     /// Called when the device has been unregistered and nobody can have it open any more. It is the
     /// last call for it.
-    fn unregistered(_dev: &Locked<'_, Self>) {
+    fn unregistered(_dev: &Device<Self, Locked>) {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
@@ -105,12 +144,12 @@ pub(crate) trait Driver: Sized + 'static {
 
     /// Called after the device has been closed, or its opening has failed after `open_device`. What
     /// the driver kept for the opening has been dropped.
-    fn close_device(_dev: Closing<'_, Self>) {
+    fn close_device(_dev: &Device<Self, Closing>) {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
     /// Answers `VFIO_DEVICE_FEATURE`. `flags` are those of `struct vfio_device_feature`.
-    fn device_feature(_dev: &Opened<'_, Self>, _flags: u32, _arg: FeatureArg) -> IoctlReturn {
+    fn device_feature(_dev: &Device<Self, Opened>, _flags: u32, _arg: FeatureArg) -> IoctlReturn {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
@@ -128,13 +167,13 @@ pub(crate) trait Driver: Sized + 'static {
 
     /// Enables `num_vfs` virtual functions or, if it is 0, disables them, and returns how many
     /// there are.
-    fn sriov_configure(_dev: &Locked<'_, Self>, _num_vfs: c_int) -> Result<c_int> {
+    fn sriov_configure(_dev: &Device<Self, Locked>, _num_vfs: c_int) -> Result<c_int> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 }
 
 /// The `struct vfio_device_ops` of a driver.
-pub(super) struct DriverVTable<T: Driver>(PhantomData<T>);
+struct DriverVTable<T: Driver>(PhantomData<T>);
 
 impl<T: Driver> DriverVTable<T> {
     /// # Safety
@@ -177,15 +216,15 @@ impl<T: Driver> DriverVTable<T> {
     ///
     /// Called by the VFIO core with an open device of `T`, with the lock of its device set held.
     unsafe extern "C" fn close_device(vdev: *mut bindings::vfio_device) {
-        // SAFETY: The device is registered for as long as it is open.
-        let dev = unsafe { Device::<T>::from_raw(vdev) };
+        // SAFETY: The device is registered for as long as it is open, and this is its
+        // `close_device` callback.
+        let dev = unsafe { Device::<T, Closing>::from_raw(vdev) };
         // SAFETY: `open_device` has succeeded for this device.
         unsafe { bindings::vfio_pci_core_close_device(vdev) };
         // SAFETY: The lock of the device set is held.
         drop(unsafe { dev.replace_open(None) });
         if T::HAS_CLOSE_DEVICE {
-            // SAFETY: This is the `close_device` callback.
-            T::close_device(unsafe { Closing::new(dev) });
+            T::close_device(dev);
         }
     }
 
@@ -199,9 +238,9 @@ impl<T: Driver> DriverVTable<T> {
         argsz: usize,
     ) -> c_int {
         // SAFETY: The device is open during the call, and therefore registered.
-        let dev = unsafe { Opened::new(Device::<T>::from_raw(vdev)) };
+        let dev = unsafe { Device::from_raw(vdev) };
         let arg = FeatureArg::new(UserPtr::from_ptr(arg), argsz);
-        T::device_feature(&dev, flags, arg).to_raw()
+        T::device_feature(dev, flags, arg).0
     }
 
     /// # Safety
@@ -251,7 +290,7 @@ impl<T: Driver> DriverVTable<T> {
         if T::HAS_MATCH_MALFORMED {
             T::match_malformed(dev);
         }
-        from_result(|| Err(EINVAL))
+        EINVAL.to_errno()
     }
 
     /// The table of the driver under a name, which is also what the core writes into
@@ -300,17 +339,5 @@ impl<T: Driver> DriverVTable<T> {
             // SAFETY: All fields are functions that may be missing, or pointers.
             ..unsafe { mem::zeroed() }
         }
-    }
-
-    /// The table under the name `N`, in read-only memory. Whoever tells devices by the address of
-    /// their table has to call this once for all of them.
-    pub(super) const fn named<N: DriverName>() -> &'static bindings::vfio_device_ops {
-        struct Table<T: Driver, N: DriverName>(PhantomData<(T, N)>);
-
-        impl<T: Driver, N: DriverName> Table<T, N> {
-            const OPS: &'static bindings::vfio_device_ops = &DriverVTable::<T>::table(N::NAME);
-        }
-
-        Table::<T, N>::OPS
     }
 }

@@ -97,7 +97,6 @@ impl<T: Driver> Device<T> {
 
 impl<T: Driver> Device<T> {
     /// How many VFs of this PF are open, or just being opened, that are not bound to its driver.
-    #[inline]
     pub(crate) fn open_foreign_vfs(&self) -> u64 {
         let mut all = Vfs {
             pf: self.pdev_raw(),
@@ -219,7 +218,6 @@ impl Registered {
 }
 
 impl Registered {
-    #[inline]
     fn is_open(&self) -> bool {
         // SAFETY: `vdev` is registered. A volatile read is what `READ_ONCE()` is in C.
         unsafe { (&raw const (*self.vdev.as_ptr()).open_count).read_volatile() != 0 }

@@ -58,7 +58,6 @@ impl Memory {
     /// # Errors
     ///
     /// `EFAULT` if not all of them are mapped.
-    #[inline]
     pub(crate) fn read<const N: usize>(&self, at: usize) -> Result<[u8; N]> {
         let mut bytes = [0; N];
         self.fill(&mut bytes, at)?;
@@ -66,7 +65,6 @@ impl Memory {
     }
 
     /// Fills `bytes` with those from `at` on, or fails as `read`.
-    #[inline(never)]
     fn fill(&self, bytes: &mut [u8], at: usize) -> Result {
         let end = at.checked_add(bytes.len()).filter(|end| *end <= self.len);
         end.ok_or(EFAULT)?;
@@ -83,7 +81,6 @@ impl Memory {
     /// # Errors
     ///
     /// `EFAULT` if not all of them are mapped, or the user's memory is not writable.
-    #[inline(never)]
     pub(crate) fn copy_to(&self, mut at: Span, to: &mut UserSliceWriter) -> Result {
         const CHUNK: usize = 64;
         while let Some(part) = at.take_before(at.range().start.saturating_add(CHUNK)) {

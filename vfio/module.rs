@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
 //! What belongs to the module of this driver alone: its parameters, and what it does for them when
-//! it is loaded.
+//! it is loaded. Nothing else in this room uses it.
 
 mod link;
 pub(crate) mod list;
-pub(in crate::vfio) mod overrides;
+mod overrides;
 pub(crate) mod params;
 
 pub(crate) use self::link::ModuleLink;
-pub(crate) use self::overrides::Overrides;
+pub(crate) use self::overrides::{
+    tell_kept_by,
+    Overrides, //
+};

@@ -29,7 +29,6 @@ unsafe impl Sync for RateLimit {}
 
 impl RateLimit {
     /// Starts with nothing counted.
-    #[inline]
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             // INVARIANT: The helper initialises all of the state.
@@ -41,7 +40,6 @@ impl RateLimit {
     }
 
     /// Counts an event and returns whether it may be printed.
-    #[inline]
     pub(crate) fn allow(&self) -> bool {
         // SAFETY: The state is initialised by the type invariant, the name is a C string.
         let allowed = unsafe {

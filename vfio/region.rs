@@ -6,16 +6,13 @@
 
 use super::{
     bindings,
-    result::{
-        to_errno,
-        to_result, //
-    },
     Driver,
     Enabled,
     Span, //
 };
 use core::marker::PhantomData;
 use kernel::{
+    error::to_result,
     prelude::*,
     uaccess::{
         UserPtr,
@@ -157,7 +154,7 @@ impl<R: Region> RegionVTable<R> {
         // SAFETY: `data` comes from `KBox::into_raw()`, and it is given back in `release()` alone.
         let data = unsafe { &*region.data.cast::<R>() };
         let Some(at) = Span::clip(start, count, region.size) else {
-            return to_errno(EINVAL) as isize;
+            return EINVAL.to_errno() as isize;
         };
 
         let user = UserSlice::new(UserPtr::from_ptr(buf.cast()), at.len());
@@ -175,7 +172,7 @@ impl<R: Region> RegionVTable<R> {
                 unsafe { *ppos = pos.wrapping_add(done as i64) };
                 done
             }
-            Err(e) => to_errno(e) as isize,
+            Err(e) => e.to_errno() as isize,
         }
     }
 
@@ -206,7 +203,7 @@ impl<R: Region> RegionVTable<R> {
         let mut caps = Capabilities(unsafe { &mut *caps });
         match data.capability(&mut caps) {
             Ok(()) => 0,
-            Err(e) => to_errno(e),
+            Err(e) => e.to_errno(),
         }
     }
 }
@@ -327,8 +324,8 @@ mod tests {
     #[test]
     fn a_region_is_read_and_written_where_it_is() -> Result {
         let page = UserPage::new()?;
-        let fault = to_errno(EFAULT) as isize;
-        let invalid = to_errno(EINVAL) as isize;
+        let fault = EFAULT.to_errno() as isize;
+        let invalid = EINVAL.to_errno() as isize;
         with_region(|core| {
             page.fill_last(&[9, 8, 7, 6])?;
             assert_eq!(rw(core, &page, 0, 2, true), (2, 2));

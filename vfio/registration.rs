@@ -10,32 +10,23 @@
 use super::{
     attribute,
     bindings,
-    device::warn,
     driver::{
         DriverName,
-        DriverVTable, //
-    },
-    module::overrides::{
-        self,
         Names, //
-    },
-    result::{
-        from_result,
-        to_result, //
     },
     Device,
     Driver,
     Id,
     Locked, //
 };
-use core::{
-    marker::PhantomData,
-    mem,
-    ptr, //
-};
+use core::mem;
 use kernel::{
     container_of,
-    error::from_err_ptr,
+    error::{
+        from_err_ptr,
+        from_result,
+        to_result, //
+    },
     pci,
     prelude::*,
     types::Opaque, //
@@ -77,9 +68,8 @@ static ID_TABLE: [kernel::bindings::pci_device_id; 2] = {
 pub(crate) struct Registration<T: Driver> {
     #[pin]
     driver: Opaque<kernel::bindings::pci_driver>,
-    names: Names,
+    name: &'static DriverName<T>,
     ops: &'static bindings::vfio_device_ops,
-    _driver: PhantomData<T>,
 }
 
 // SAFETY: A driver may be unregistered from another thread than the one that registered it.
@@ -88,57 +78,51 @@ unsafe impl<T: Driver> Send for Registration<T> {}
 unsafe impl<T: Driver> Sync for Registration<T> {}
 
 impl<T: Driver> Registration<T> {
-    /// Registers the driver under the name `N`. `module_name` is what `/sys/module` calls the
-    /// module.
+    /// Registers the driver under a name. `module_name` is what `/sys/module` calls the module.
     ///
     /// # Errors
     ///
     /// Those of `pci_register_driver()`: `EBUSY` if there is a driver of that name.
-    pub(crate) fn new<N: DriverName>(
+    pub(crate) fn new(
+        name: &'static DriverName<T>,
         module_name: &'static CStr,
         module: &'static ThisModule,
-    ) -> impl PinInit<Self, Error> {
-        Self::with_ops(
-            Names::of::<N>(),
-            DriverVTable::<T>::named::<N>(),
-            module_name,
-            module,
-        )
+    ) -> Result<Pin<KBox<Self>>> {
+        Self::register(name, &name.ops, module_name, module)
     }
 
     /// Registers the driver once more, under another name. A device of either is one of the same
-    /// driver; new VFs get the first name.
+    /// driver, which the table of operations tells; new VFs get the first name.
     ///
     /// # Errors
     ///
     /// As above.
-    pub(crate) fn also_named<N: DriverName>(
+    pub(crate) fn also_named(
         &self,
+        name: &'static DriverName<T>,
         module_name: &'static CStr,
         module: &'static ThisModule,
-    ) -> impl PinInit<Self, Error> {
-        Self::with_ops(Names::of::<N>(), self.ops, module_name, module)
+    ) -> Result<Pin<KBox<Self>>> {
+        Self::register(name, self.ops, module_name, module)
     }
 
-    fn with_ops(
-        names: Names,
+    fn register(
+        name: &'static DriverName<T>,
         ops: &'static bindings::vfio_device_ops,
         module_name: &'static CStr,
         module: &'static ThisModule,
-    ) -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {
-            names,
+    ) -> Result<Pin<KBox<Self>>> {
+        let init = try_pin_init!(Self {
+            name,
             ops,
-            _driver: PhantomData,
             // Last, since devices are bound from inside of the registration.
             driver <- Opaque::try_ffi_init(move |slot: *mut kernel::bindings::pci_driver| {
                 // SAFETY: `slot` is valid for writes, and a `struct pci_driver` may be all zeroes.
-                // It is filled where it is, since a copy of it costs more code than the rest.
                 let driver = unsafe {
                     slot.write_bytes(0, 1);
                     &mut *slot
                 };
-                driver.name = names.first.as_char_ptr();
+                driver.name = name.names.first.as_char_ptr();
                 driver.id_table = ID_TABLE.as_ptr();
                 driver.probe = Some(Self::probe);
                 driver.remove = Some(Self::remove);
@@ -156,7 +140,8 @@ impl<T: Driver> Registration<T> {
                     )
                 })
             }),
-        })
+        });
+        KBox::pin_init(init, GFP_KERNEL)
     }
 
     /// Makes the driver take devices with these IDs, those that are there and that will come.
@@ -182,36 +167,7 @@ impl<T: Driver> Registration<T> {
 
     /// By which names devices find the driver.
     pub(crate) fn names(&self) -> Names {
-        self.names
-    }
-
-    /// Tells in the log which devices with these IDs another driver has, and keeps.
-    pub(crate) fn tell_kept(&self, id: &Id) {
-        let ids = [
-            kernel::bindings::pci_device_id {
-                vendor: id.vendor,
-                device: id.device,
-                subvendor: id.subvendor,
-                subdevice: id.subdevice,
-                class: id.class,
-                class_mask: id.class_mask,
-                ..ID_TABLE[1]
-            },
-            ID_TABLE[1],
-        ];
-        let mut at = ptr::null_mut();
-        loop {
-            // SAFETY: `at` is null, or a device with a reference, which goes to the function.
-            at = unsafe { kernel::bindings::pci_get_device(Id::ANY, Id::ANY, at) };
-            // SAFETY: The function has returned a device with a reference, or null.
-            let Some(pdev) = (unsafe { at.cast::<pci::Device>().as_ref() }) else {
-                break;
-            };
-            // SAFETY: The device is valid, and the table ends with an entry of zeroes.
-            if !unsafe { kernel::bindings::pci_match_id(ids.as_ptr(), at) }.is_null() {
-                overrides::tell_if_kept(pdev, self.names);
-            }
-        }
+        self.name.names
     }
 
     /// # Safety
@@ -245,11 +201,12 @@ impl<T: Driver> Registration<T> {
             if let Err(e) = to_result(unsafe { bindings::vfio_pci_core_register_device(core) }) {
                 // SAFETY: `dev` is part of `pdev`, which is valid.
                 if unsafe { (*dev).iommu_group }.is_null() {
-                    warn(
-                        // SAFETY: `pci::Device` transparently wraps a `struct pci_dev`.
-                        unsafe { &*pdev.cast() },
-                        c"not bound: it has no IOMMU group; switch the IOMMU on in the firmware, \
-                          and on an Intel machine boot with intel_iommu=on",
+                    // SAFETY: `pci::Device` transparently wraps a `struct pci_dev`.
+                    let pdev = unsafe { &*pdev.cast::<pci::Device>() };
+                    dev_warn!(
+                        pdev,
+                        "not bound: it has no IOMMU group; switch the IOMMU on in the firmware, \
+                         and on an Intel machine boot with intel_iommu=on\n"
                     );
                 }
                 // SAFETY: The device is not registered.
@@ -259,7 +216,7 @@ impl<T: Driver> Registration<T> {
 
             if T::HAS_REGISTERED {
                 // SAFETY: The device is registered, and the bus holds its lock in this callback.
-                T::registered(&unsafe { Locked::new(Device::<T>::from_raw(vdev)) });
+                T::registered(unsafe { Device::from_raw(vdev) });
             }
             Ok(0)
         })
@@ -276,13 +233,13 @@ impl<T: Driver> Registration<T> {
 
         if T::HAS_UNREGISTERING {
             // SAFETY: The device is registered, and the bus holds its lock in this callback.
-            T::unregistering(&unsafe { Locked::new(Device::<T>::from_raw(vdev)) });
+            T::unregistering(unsafe { Device::from_raw(vdev) });
         }
         // SAFETY: The device is registered.
         unsafe { bindings::vfio_pci_core_unregister_device(vdev.cast()) };
         if T::HAS_UNREGISTERED {
             // SAFETY: The reference of `probe` keeps the device, and the bus still holds its lock.
-            T::unregistered(&unsafe { Locked::new(Device::<T>::from_raw(vdev)) });
+            T::unregistered(unsafe { Device::from_raw(vdev) });
         }
         // SAFETY: It is not registered any more.
         unsafe { Self::put(vdev) };
@@ -307,16 +264,17 @@ impl<T: Driver> Registration<T> {
         pdev: *mut kernel::bindings::pci_dev,
         num_vfs: c_int,
     ) -> c_int {
-        // SAFETY: `probe` has stored the device, and it is bound during the call.
+        // SAFETY: `probe` has stored the device, and it is bound during the call, in which the bus
+        // holds its lock.
         let dev = unsafe {
-            Device::<T>::from_raw(kernel::bindings::dev_get_drvdata(&raw const (*pdev).dev).cast())
+            Device::<T, Locked>::from_raw(
+                kernel::bindings::dev_get_drvdata(&raw const (*pdev).dev).cast(),
+            )
         };
-        // SAFETY: The bus holds the device lock in this callback.
-        let dev = unsafe { Locked::new(dev) };
 
         from_result(|| {
             if T::HAS_SRIOV_CONFIGURE {
-                T::sriov_configure(&dev, num_vfs)
+                T::sriov_configure(dev, num_vfs)
             } else {
                 dev.sriov_configure(num_vfs)
             }

@@ -23,7 +23,6 @@ pub(crate) struct Span {
 impl Span {
     /// What there is of `len` bytes from `start` on, in a region of `size` bytes: fewer where the
     /// region ends, and nothing if `start` is not in it.
-    #[inline]
     pub(crate) fn clip(start: u64, len: usize, size: usize) -> Option<Self> {
         let start = usize::try_from(start).ok()?;
         // INVARIANT: Of a sum with `start` the larger one is not before it, and nor is `size`.
@@ -34,26 +33,22 @@ impl Span {
     }
 
     /// How many bytes it is.
-    #[inline]
     pub(crate) fn len(self) -> usize {
         self.end.saturating_sub(self.start)
     }
 
     /// The bytes by their numbers.
-    #[inline]
     pub(crate) fn range(self) -> Range<usize> {
         self.start..self.end
     }
 
     /// These of `bytes`, if all are there.
-    #[inline]
     pub(crate) fn of(self, bytes: &[u8]) -> Option<&[u8]> {
         bytes.get(self.range())
     }
 
     /// The same bytes of a region of which `base` is the first, for a span that starts there or
     /// later.
-    #[inline]
     pub(crate) fn from(self, base: usize) -> Self {
         // INVARIANT: The same number is taken from both, but for what would be less than nothing.
         Self {
@@ -63,7 +58,6 @@ impl Span {
     }
 
     /// Takes away the bytes before `end` and returns them; nothing if there are none.
-    #[inline]
     pub(crate) fn take_before(&mut self, end: usize) -> Option<Self> {
         let end = min(end, self.end);
         if self.start >= end {
@@ -80,7 +74,6 @@ impl Span {
 
     /// Takes away the first 4, 2 or 1 bytes, as many as there are and as their number is a multiple
     /// of, and returns them; nothing if none is left.
-    #[inline]
     pub(crate) fn take_aligned(&mut self) -> Option<Self> {
         let width = if self.start & 3 == 0 && self.len() >= 4 {
             4

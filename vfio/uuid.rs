@@ -24,7 +24,6 @@ impl Uuid {
     }
 
     /// Whether both are the same, in a time that does not depend on their bytes.
-    #[inline]
     pub(crate) fn ct_eq(&self, other: &Self) -> bool {
         let difference = u128::from_ne_bytes(self.0) ^ u128::from_ne_bytes(other.0);
         // In words of the machine, two on one of 64 bits.
@@ -55,7 +54,6 @@ impl Uuid {
 }
 
 impl Drop for Uuid {
-    #[inline]
     fn drop(&mut self) {
         self.wipe();
     }

@@ -11,10 +11,7 @@ use super::request::{
     Operations,
     Request, //
 };
-use crate::vfio::{
-    FeatureArg,
-    UserPlace, //
-};
+use crate::vfio::FeatureArg;
 use core::mem::size_of;
 use kernel::{
     prelude::*,
@@ -88,11 +85,10 @@ macro_rules! feature_table {
     };
 }
 
-pub(super) use feature_table;
+pub(crate) use feature_table;
 
 /// Whether no number is there twice.
-#[inline]
-pub(super) const fn are_distinct(numbers: &[u32]) -> bool {
+pub(crate) const fn are_distinct(numbers: &[u32]) -> bool {
     let mut i = 0;
     while i < numbers.len() {
         let mut j = i + 1;
@@ -108,12 +104,8 @@ pub(super) const fn are_distinct(numbers: &[u32]) -> bool {
 }
 
 /// A feature that can be got.
-#[cfg_attr(
-    not(CONFIG_VFIO_PCI_RUST_KUNIT_TEST),
-    expect(dead_code, reason = "no feature of the driver offers it yet")
-)]
-#[inline(always)]
-pub(super) fn get<D, T: AsBytes>(
+#[allow(dead_code, reason = "not every driver has such a feature")]
+pub(crate) fn get<D, T: AsBytes>(
     flags: u32,
     arg: FeatureArg,
     dev: &D,
@@ -132,8 +124,8 @@ pub(super) fn get<D, T: AsBytes>(
 }
 
 /// A feature that can be set.
-#[inline(always)]
-pub(super) fn set<D, T: FromBytes>(
+#[allow(dead_code, reason = "not every driver has such a feature")]
+pub(crate) fn set<D, T: FromBytes>(
     flags: u32,
     arg: FeatureArg,
     dev: &D,
@@ -145,19 +137,15 @@ pub(super) fn set<D, T: FromBytes>(
     };
     match Request::new(flags)?.check(offered, size_of::<T>(), arg.size())? {
         Action::Probe => Ok(()),
-        Action::Set => read_and_set(dev, arg.place_of()?, set),
+        Action::Set => arg.read_and(|data| set(dev, data)),
         // Not offered.
         Action::Get => Err(EINVAL),
     }
 }
 
 /// A feature that can be got and set.
-#[cfg_attr(
-    not(CONFIG_VFIO_PCI_RUST_KUNIT_TEST),
-    expect(dead_code, reason = "no feature of the driver offers it yet")
-)]
-#[inline(always)]
-pub(super) fn get_set<D, T: AsBytes + FromBytes>(
+#[allow(dead_code, reason = "not every driver has such a feature")]
+pub(crate) fn get_set<D, T: AsBytes + FromBytes>(
     flags: u32,
     arg: FeatureArg,
     dev: &D,
@@ -171,16 +159,6 @@ pub(super) fn get_set<D, T: AsBytes + FromBytes>(
     match Request::new(flags)?.check(offered, size_of::<T>(), arg.size())? {
         Action::Probe => Ok(()),
         Action::Get => arg.write(&get(dev)?),
-        Action::Set => read_and_set(dev, arg.place_of()?, set),
+        Action::Set => arg.read_and(|data| set(dev, data)),
     }
-}
-
-// Not inlined, so that PROBE and what is refused need no stack.
-#[inline(never)]
-fn read_and_set<D, T: FromBytes>(
-    dev: &D,
-    place: UserPlace<T>,
-    set: impl FnOnce(&D, &T) -> Result,
-) -> Result {
-    place.read_and(|data| set(dev, data))
 }

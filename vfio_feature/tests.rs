@@ -156,6 +156,12 @@ impl Pf {
     }
 }
 
+impl PartialEq<Result> for IoctlReturn {
+    fn eq(&self, other: &Result) -> bool {
+        *self == Self::from(*other)
+    }
+}
+
 /// A call without data.
 fn ask(toy: &Toy, flags: u32, size: usize) -> IoctlReturn {
     answer(toy, flags, FeatureArg::new(UserPtr::from_addr(0), size))
@@ -421,8 +427,8 @@ mod tests {
         let toy = Toy::new();
         let arg = FeatureArg::new(UserPtr::from_addr(0), 0);
         for descriptor in [0, 42] {
-            toy.core_answer.set(IoctlReturn::from_raw(descriptor));
-            assert!(answer(&toy, GET | MAGIC, arg) == IoctlReturn::from_raw(descriptor));
+            toy.core_answer.set(IoctlReturn(descriptor));
+            assert!(answer(&toy, GET | MAGIC, arg) == IoctlReturn(descriptor));
         }
     }
 }

@@ -7,17 +7,15 @@
 use super::super::{
     bindings,
     chain::Chain,
-    driver::DriverName,
-    result::to_result,
-    Address, //
+    driver::Names,
+    function,
+    Address,
+    Id, //
 };
 use core::{
     marker::PhantomData,
-    ptr::{
-        self,
-        NonNull, //
-    },
-    slice, //
+    mem,
+    ptr, //
 };
 use kernel::{
     bindings::{
@@ -26,42 +24,20 @@ use kernel::{
         mutex_unlock,
         notifier_block,
         pci_bus_type,
-        pci_dev, //
+        pci_dev,
+        pci_device_id, //
     },
     container_of,
+    error::to_result,
     pci,
     prelude::*,
-    sync::{
-        aref::ARef,
-        atomic::{
-            Atomic,
-            Relaxed, //
-        }, //
+    str::BStr,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
     },
     types::Opaque, //
 };
-
-/// By which names devices find a driver.
-#[derive(Clone, Copy)]
-pub(crate) struct Names {
-    /// The one that devices are given to, and that the log has.
-    pub(in crate::vfio) first: &'static CStr,
-    /// A device of this one is the driver's, too.
-    other: Option<&'static CStr>,
-}
-
-impl Names {
-    pub(in crate::vfio) fn of<N: DriverName>() -> Self {
-        Self {
-            first: N::NAME,
-            other: N::OTHER,
-        }
-    }
-
-    fn any(self, is: impl Fn(&CStr) -> bool) -> bool {
-        is(self.first) || self.other.is_some_and(is)
-    }
-}
 
 /// PCI devices whose `driver_override` is a driver's name: those of some addresses that have no
 /// driver, now or when they come. As long as this lives; then the overrides that it made are taken
@@ -77,6 +53,9 @@ pub(crate) struct Overrides {
     #[pin]
     notifier: Opaque<notifier_block>,
 }
+
+/// Why a device is not given to the driver, most often.
+const HAS_DRIVER: &str = "it has a driver";
 
 /// A device that is wanted, whether it is there or not.
 struct Wanted {
@@ -135,7 +114,7 @@ impl Overrides {
     pub(crate) fn give_present(&self) {
         for wanted in self.wanted.iter() {
             let at = wanted.address;
-            let Some(pdev) = find(at) else {
+            let Some(pdev) = function::find(at) else {
                 pr_info!(
                     "no device {:04x}:{:02x}:{:02x}.{:x} yet; taken when it comes\n",
                     at.domain,
@@ -151,7 +130,7 @@ impl Overrides {
                 None => self.give(&pdev, wanted),
                 Some(is_it) => {
                     if !is_it {
-                        tell_kept(&pdev, self.names.first, c"it has a driver");
+                        tell_kept(&pdev, self.names.first, HAS_DRIVER);
                     }
                     false
                 }
@@ -170,8 +149,8 @@ impl Overrides {
         let is = |name: &CStr| match_override(pdev, name) == Some(true);
         let why = match match_override(pdev, self.names.first) {
             Some(_) if self.names.any(is) => return true,
-            Some(_) => c"its driver_override is another driver",
-            None if set_override(pdev, self.names.first).is_err() => c"there is no memory",
+            Some(_) => "its driver_override is another driver",
+            None if set_override(pdev, self.names.first).is_err() => "there is no memory",
             None => {
                 wanted.made.store(true, Relaxed);
                 return true;
@@ -216,12 +195,7 @@ impl Overrides {
     }
 
     fn wanted(&self, pdev: &pci::Device) -> Option<&Wanted> {
-        // SAFETY: The device is valid, and its name a C string which it keeps.
-        let name = unsafe {
-            let name = kernel::bindings::dev_name(as_dev(pdev));
-            slice::from_raw_parts(name.cast(), kernel::bindings::strlen(name))
-        };
-        let address = Address::parse(name)?;
+        let address = Address::parse(function::address(pdev))?;
         self.wanted.iter().find(|wanted| wanted.address == address)
     }
 }
@@ -237,7 +211,7 @@ impl PinnedDrop for Overrides {
             if !wanted.made.load(Relaxed) {
                 continue;
             }
-            if let Some(pdev) = find(wanted.address) {
+            if let Some(pdev) = function::find(wanted.address) {
                 if match_override(&pdev, self.names.first) == Some(true) {
                     // Without a name it cannot fail.
                     let _ = set_override(&pdev, c"");
@@ -283,17 +257,6 @@ fn as_dev(pdev: &pci::Device) -> *mut device {
     unsafe { &raw mut (*pdev).dev }
 }
 
-/// The device that is at this address.
-pub(in crate::vfio) fn find(at: Address) -> Option<ARef<pci::Device>> {
-    // SAFETY: The function can be called with any numbers.
-    let pdev = unsafe {
-        kernel::bindings::pci_get_domain_bus_and_slot(at.domain, at.bus.into(), at.devfn.into())
-    };
-    // SAFETY: The function has taken a reference, and `pci::Device` transparently wraps a `struct
-    // pci_dev`.
-    NonNull::new(pdev).map(|pdev| unsafe { ARef::from_raw(pdev.cast()) })
-}
-
 /// Whether the device's override is this one; nothing if it has none.
 fn match_override(pdev: &pci::Device, name: &CStr) -> Option<bool> {
     // SAFETY: The device is valid, and the name a C string.
@@ -317,33 +280,49 @@ fn set_override(pdev: &pci::Device, name: &CStr) -> Result {
 
 /// Tells that a device was not given to the driver, and with which command it can be moved.
 #[cold]
-#[cfg_attr(not(CONFIG_PRINTK), allow(unused_variables))]
-fn tell_kept(pdev: &pci::Device, name: &CStr, why: &CStr) {
-    let dev = as_dev(pdev);
-    let name = name.as_char_ptr();
-    #[cfg(CONFIG_PRINTK)]
-    // SAFETY: The device is valid, and there is a C string for each for which the format asks.
-    unsafe {
-        let address = kernel::bindings::dev_name(dev);
-        kernel::bindings::_dev_warn(
-            dev,
-            c"not given to %s, since %s; to move it: cd /sys/bus/pci/devices/%s; echo %s \
-              >driver_override; echo %s >driver/unbind; echo %s >/sys/bus/pci/drivers_probe\n"
-                .as_char_ptr(),
-            name,
-            why.as_char_ptr(),
-            address,
-            name,
-            address,
-            address,
-        )
-    };
+fn tell_kept(pdev: &pci::Device, name: &CStr, why: &str) {
+    let address = BStr::from_bytes(function::address(pdev));
+    dev_warn!(
+        pdev,
+        "not given to {}, since {}; to move it: cd /sys/bus/pci/devices/{}; \
+         echo {} >driver_override; echo {} >driver/unbind; echo {} >/sys/bus/pci/drivers_probe\n",
+        name,
+        why,
+        address,
+        name,
+        address,
+        address
+    );
 }
 
-/// Tells of the device, if another driver than this has it.
-pub(in crate::vfio) fn tell_if_kept(pdev: &pci::Device, names: Names) {
-    let lock = DeviceLock::new(pdev);
-    if lock.has_driver(names) == Some(false) {
-        tell_kept(pdev, names.first, c"it has a driver");
+/// Tells in the log which devices with these IDs another driver has, and keeps.
+pub(crate) fn tell_kept_by(names: Names, id: &Id) {
+    // SAFETY: All fields are numbers.
+    let end: pci_device_id = unsafe { mem::zeroed() };
+    let ids = [
+        pci_device_id {
+            vendor: id.vendor,
+            device: id.device,
+            subvendor: id.subvendor,
+            subdevice: id.subdevice,
+            class: id.class,
+            class_mask: id.class_mask,
+            ..end
+        },
+        end,
+    ];
+    let mut at = ptr::null_mut();
+    loop {
+        // SAFETY: `at` is null, or a device with a reference, which goes to the function.
+        at = unsafe { kernel::bindings::pci_get_device(Id::ANY, Id::ANY, at) };
+        // SAFETY: The function has returned a device with a reference, or null.
+        let Some(pdev) = (unsafe { at.cast::<pci::Device>().as_ref() }) else {
+            break;
+        };
+        // SAFETY: The device is valid, and the table ends with an entry of zeroes.
+        let matches = !unsafe { kernel::bindings::pci_match_id(ids.as_ptr(), at) }.is_null();
+        if matches && DeviceLock::new(pdev).has_driver(names) == Some(false) {
+            tell_kept(pdev, names.first, HAS_DRIVER);
+        }
     }
 }
