@@ -114,6 +114,8 @@ impl Vf {
 pub(crate) struct Token {
     #[pin]
     state: Mutex<State>,
+    /// Whether somebody has read the number of open VFs since it changed last.
+    count_seen: Atomic<bool>,
 }
 
 impl Token {
@@ -121,6 +123,7 @@ impl Token {
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             state <- new_mutex!(State::new(), "vf_token"),
+            count_seen: Atomic::new(false),
         })
         .pin_chain(|token| {
             token.lock().start(Uuid::randomize);
@@ -431,8 +434,8 @@ pub(crate) fn not_opened(dev: &VfioDevice) {
 
 /// Tells those who watch the number of open VFs that it is another one, if `dev` is a VF.
 fn open_vfs_changed(dev: &VfioDevice) {
-    if let Some((pf, _)) = pf_of(dev) {
-        sysfs::open_vfs_changed(pf);
+    if let Some((pf, token)) = pf_of(dev) {
+        sysfs::open_vfs_changed(pf, token);
     }
 }
 

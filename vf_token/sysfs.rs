@@ -11,6 +11,7 @@ use super::{
     of_pf,
     pf_of,
     Role,
+    Token,
     VfioDevice, //
 };
 use crate::{
@@ -24,7 +25,10 @@ use crate::{
     },
     VfioPciRust, //
 };
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::atomic::Relaxed, //
+};
 
 const NAME: &CStr = c"vf_token";
 
@@ -42,9 +46,13 @@ pub(crate) const FOLDER: &Folder<VfioPciRust> = &Folder::new(
     ],
 );
 
-/// Wakes who waits for another number of open VFs of `pf`.
-pub(super) fn open_vfs_changed(pf: &VfioDevice) {
-    pf.file_changed(NAME, OPEN_VFS);
+/// Wakes who waits for another number of open VFs of `pf`, which has just changed.
+pub(super) fn open_vfs_changed(pf: &VfioDevice, token: &Token) {
+    // Who waits with poll(2) has read the file before, or does not wait. So as long as nobody has,
+    // there is nobody to wake, and that would cost more than the rest of an opening here.
+    if token.count_seen.xchg(false, Relaxed) {
+        pf.file_changed(NAME, OPEN_VFS);
+    }
 }
 
 fn has_admit(dev: &VfioDevice) -> bool {
@@ -132,7 +140,10 @@ fn show_generation(pf: &VfioDevice) -> Result<Shown> {
 
 /// How many VFs of a PF are open.
 fn show_open_vfs(pf: &VfioDevice) -> Result<Shown> {
-    let state = of_pf(pf).ok_or(ENODEV)?.lock();
+    let token = of_pf(pf).ok_or(ENODEV)?;
+    // Before the lock: a number that changes after it has been read is then told of.
+    token.count_seen.store(true, Relaxed);
+    let state = token.lock();
     let own = state.claims();
     let owns_all = state.owns_all_vfs();
     drop(state);

@@ -319,6 +319,33 @@ TEST_F(admit, who_polls_open_vfs_is_woken)
 	close(fd);
 }
 
+/* One of them reads the new number at once, the other only after it has changed again. */
+TEST_F(admit, all_who_poll_open_vfs_are_woken)
+{
+	char path[PATH_MAX], text[32];
+	int fds[2], i;
+
+	snprintf(path, sizeof(path), DEVICES "%s/vf_token/open_vfs", self->pf);
+	for (i = 0; i < 2; i++) {
+		fds[i] = open(path, O_RDONLY);
+		ASSERT_LE(0, fds[i]);
+		ASSERT_LT(0, pread(fds[i], text, sizeof(text), 0));
+	}
+
+	ASSERT_EQ(0, open_device(&self->device, self->vf, variant->path, token_a));
+	EXPECT_EQ(1, next_value(fds[0]));
+	close_device(&self->device);
+	EXPECT_EQ(0, next_value(fds[1]));
+	EXPECT_EQ(0, next_value(fds[0]));
+
+	ASSERT_EQ(0, open_device(&self->device, self->vf, variant->path, token_a));
+	close_device(&self->device);
+	for (i = 0; i < 2; i++) {
+		EXPECT_EQ(0, next_value(fds[i]));
+		close(fds[i]);
+	}
+}
+
 TEST_F(admit, generation_and_state_tell_of_the_token)
 {
 	char state[16];
