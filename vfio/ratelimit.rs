@@ -42,9 +42,8 @@ impl RateLimit {
     /// Counts an event and returns whether it may be printed.
     pub(crate) fn allow(&self) -> bool {
         // SAFETY: The state is initialised by the type invariant, the name is a C string.
-        let allowed = unsafe {
-            kernel::bindings::___ratelimit(self.state.get(), c"vfio-pci-rust".as_char_ptr())
-        };
+        let allowed =
+            unsafe { kernel::bindings::___ratelimit(self.state.get(), c"vfio".as_char_ptr()) };
         allowed != 0
     }
 }
