@@ -36,6 +36,12 @@ die_usage() {
 
 elapsed() { printf '%dm%02ds' $((($1) / 60)) $((($1) % 60)); }
 
+# architecture KERNEL: for which one it is: the name of one for arm64 says so.
+architecture() { if [[ $1 == *-arm64 ]]; then echo arm64; else echo amd64; fi; }
+
+# Where the guest's root is in the lab's root, if it is not that one itself.
+guest_root_of() { if [[ $(architecture "$1") == arm64 ]]; then echo /arm64; fi; }
+
 # ---- processes -----------------------------------------------------------------------------------
 
 child=    # the process that everything else runs under, if there is one

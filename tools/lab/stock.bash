@@ -27,11 +27,6 @@ stock_name() {
 
 is_stock() { [[ " ${stock_names[*]} " == *" $1 "* ]]; }
 
-architecture() { if [[ $1 == stock-*-arm64 ]]; then echo arm64; else echo amd64; fi; }
-
-# Where the guest's root is in the lab's root, if it is not that one itself.
-guest_root_of() { if [[ $(architecture "$1") == arm64 ]]; then echo /arm64; fi; }
-
 # The release of a stock kernel that is there, such as 7.3.4+deb13-amd64.
 stock_release() { cat "$state/build/$1/release" 2>/dev/null || :; }
 

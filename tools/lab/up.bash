@@ -63,8 +63,9 @@ project_checksum() {
 }
 
 fragments() {
-	echo "$here/test.config"
-	[[ $1 == test ]] || echo "$here/$1.config"
+	local name=${1%-arm64}
+	printf '%s\n' "$here/test.config" "$here/$(architecture "$1").config"
+	[[ $name == test ]] || echo "$here/$name.config"
 }
 
 # packages FILE..., backported_packages FILE...: what the lists of packages name.
@@ -73,6 +74,11 @@ packages() { (cd "$here" && sed '/^#/d; /:/d' "$@" | xargs); }
 backported_packages() { (cd "$here" && sed -n 's/^backports://p' "$@" | xargs); }
 
 wanted_root() { { packages packages-stock packages; backported_packages packages-stock packages; } | checksum; }
+
+# What the kernels for arm64 need in addition.
+readonly arm64_lists=(packages-stock-arm64 packages-arm64)
+
+wanted_arm64() { { packages "${arm64_lists[@]}"; backported_packages "${arm64_lists[@]}"; } | checksum; }
 
 wanted_kernel() {
 	local files
@@ -86,6 +92,8 @@ wanted_list() { packages "packages-$1" | checksum; }
 list_is_fresh() { [[ -d $root && $(stamp "packages-$1") == "$(wanted_list "$1")" ]]; }
 
 root_is_fresh() { [[ -d $root && $(stamp root) == "$(wanted_root)" ]]; }
+
+arm64_is_fresh() { [[ $(architecture "$1") == amd64 || $(stamp root-arm64) == "$(wanted_arm64)" ]]; }
 
 source_is_fresh() { [[ ${KSRC-} || $(stamp source) ]]; }
 
@@ -151,6 +159,14 @@ install_packages() {
 	set_stamp root "$(wanted_root)"
 }
 
+install_arm64_packages() {
+	: >"$state/log/packages-arm64.log"
+	run_apt "what arm64 needs in addition" packages-arm64 "
+		$install $(packages "${arm64_lists[@]}")
+		$install -t $suite-backports $(backported_packages "${arm64_lists[@]}")"
+	set_stamp root-arm64 "$(wanted_arm64)"
+}
+
 # Whom this machine trusts, for cargo: it may be behind a proxy with a certificate of its own.
 trust_as_here() {
 	if [[ -d $root/etc/ssl/certs && -f /etc/ssl/certs/ca-certificates.crt ]]; then
@@ -205,7 +221,8 @@ lay_overlay() {
 }
 
 make_kernel() {
-	local name=$1 source build=$state/build/$1 wanted files
+	local name=$1 source build=$state/build/$1 wanted files first=test
+	[[ $(architecture "$name") == amd64 ]] || first+=-$(architecture "$name")
 	source=$(kernel_source)
 	mapfile -t files < <(fragments "$name")
 	# A build folder belongs to one source.
@@ -215,9 +232,9 @@ make_kernel() {
 	fi
 	# What another kernel has compiled is a start. For make to believe that, all of them are built at
 	# the same place: objtool, which everything depends on, is built by absolute paths.
-	if [[ ! -d $build && $(stamp source-of-test) == "$source $(stamp source)" && -f $(bzimage test) ]]; then
+	if [[ ! -d $build && $(stamp "source-of-$first") == "$source $(stamp source)" && -f $(bzimage "$first") ]]; then
 		rm -rf "$build.part"
-		cp -a "$state/build/test" "$build.part"
+		cp -a "$state/build/$first" "$build.part"
 		rm -f "$build.part/lab.configured"
 		mv "$build.part" "$build"
 	fi
@@ -287,6 +304,8 @@ make_parts() {
 		if [[ $name == card ]]; then
 			plan+=(make_card)
 		elif [[ $name != root ]]; then
+			arm64_is_fresh "$name" || plan+=(install_arm64_packages)
+			guest_root_is_fresh "$name" || plan+=("make_guest_root $name")
 			source_is_fresh || plan+=(make_source)
 			kernel_is_fresh "$name" || plan+=("make_kernel $name")
 		fi
@@ -305,10 +324,19 @@ is_up() {
 	if is_stock "$1"; then stock_is_fresh "$1"; return; fi
 	root_is_fresh || return
 	if [[ $1 == card ]]; then card_is_fresh; return; fi
-	[[ $1 == root ]] || { source_is_fresh && kernel_is_fresh "$1"; }
+	[[ $1 == root ]] || { arm64_is_fresh "$1" && guest_root_is_fresh "$1" && source_is_fresh && kernel_is_fresh "$1"; }
 }
 
-bzimage() { if is_stock "$1"; then stock_image "$1"; else echo "$state/build/$1/arch/x86/boot/bzImage"; fi; }
+# bzimage KERNEL: what QEMU boots, which is an Image on arm64.
+bzimage() {
+	if is_stock "$1"; then
+		stock_image "$1"
+	elif [[ $(architecture "$1") == arm64 ]]; then
+		echo "$state/build/$1/arch/arm64/boot/Image"
+	else
+		echo "$state/build/$1/arch/x86/boot/bzImage"
+	fi
+}
 
 release_of() {
 	if is_stock "$1"; then stock_release "$1"; else cat "$state/build/$1/include/config/kernel.release" 2>/dev/null || :; fi
