@@ -210,7 +210,7 @@ TEST_F_TIMEOUT(lifetime, the_module_goes_while_a_file_is_being_closed, 120)
 	ASSERT_EQ(0, start_urgent(&unbinder, UNBINDER, processor, run_unbinder, NULL));
 	while (!test.is_waiting || !is_asleep(test.unbinder))
 		usleep(1000);
-	ASSERT_FALSE(test.is_past);
+	ASSERT_FALSE(atomic_load(&test.is_past));
 	ksft_print_msg("%s: closing\n", self->driver);
 	sem_post(&test.may_close);
 
@@ -222,7 +222,7 @@ TEST_F_TIMEOUT(lifetime, the_module_goes_while_a_file_is_being_closed, 120)
 	close(test.events);
 
 	/* Otherwise nothing was tested. */
-	EXPECT_FALSE(test.was_closed);
+	EXPECT_FALSE(atomic_load(&test.was_closed));
 	EXPECT_EQ(0, test.unbound);
 	EXPECT_EQ(0, test.removed);
 	EXPECT_FALSE(is_loaded(self->driver));
