@@ -12,6 +12,8 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
+#include <linux/iommufd.h>
+
 #include "../kselftest_harness.h"
 #include "lib.h"
 
@@ -185,6 +187,18 @@ TEST_F(device, bar_reads_the_same_mapped_and_not)
 	EXPECT_EQ(0, munmap(map, bar.size));
 }
 
+/* Gives the device an address space of its own. By group that is part of opening it. */
+static int attach(const struct device *device)
+{
+	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
+	struct vfio_device_attach_iommufd_pt attach = { .argsz = sizeof(attach) };
+
+	if (ioctl(device->iommu, IOMMU_IOAS_ALLOC, &alloc))
+		return -errno;
+	attach.pt_id = alloc.out_ioas_id;
+	return ioctl(device->fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach) ? -errno : 0;
+}
+
 TEST_F(device, interrupts_reach_their_eventfd)
 {
 	static const uint32_t kinds[] = {
@@ -194,6 +208,12 @@ TEST_F(device, interrupts_reach_their_eventfd)
 	size_t i;
 
 	ASSERT_LE(0, event);
+	/*
+	 * Where the IOMMU translates MSIs there are none without (arm64), and once one
+	 * was refused Linux 7.3 has no MSI for the device any more, whoever asks.
+	 */
+	if (variant->path == PATH_CDEV)
+		ASSERT_EQ(0, attach(&self->device));
 	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
 		uint64_t count = 0;
 
