@@ -84,7 +84,9 @@ impl Role {
     }
 }
 
-/// What a VF remembers. Both are written with the lock of the PF's token held.
+/// What a VF remembers.
+// Both are read and written with the lock of the PF's token held, and a VF has one PF for life. The
+// lock orders them, so relaxed accesses do; they are atomic since it is not the lock of this VF.
 pub(crate) struct Vf {
     /// The [`Generation`] of the last token that matched.
     seen: Atomic<u64>,
@@ -353,6 +355,8 @@ fn this_opener() -> Opener {
 }
 
 fn match_pf(pf: &VfioDevice, token: &Token, given: Option<&Uuid>, path: Path) -> Result {
+    // By group no lock is held, and this can be of the past: then it is as if the question had come
+    // earlier. What it allows takes effect in `opened()`, with the lock of the device set held.
     let pf_use = match path {
         _ if !pf.is_open() => PfUse::Closed,
         Path::Group => PfUse::Again,

@@ -229,7 +229,8 @@ impl<T: Driver> Device<T> {
     /// Whether SR-IOV is enabled, or just being enabled or disabled.
     pub(crate) fn sriov_active(&self) -> bool {
         // SAFETY: `core` is initialised by the type invariants. The core writes a whole `bool`, and
-        // a volatile read is what `READ_ONCE()` is in C.
+        // a volatile read is what `READ_ONCE()` is in C. It orders nothing, and need not: what is
+        // decided by it is the same as a moment earlier or later, and VFs are counted under locks.
         unsafe { (&raw const (*self.as_raw()).sriov_active).read_volatile() }
     }
 

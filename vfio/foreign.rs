@@ -219,7 +219,8 @@ impl Registered {
 
 impl Registered {
     fn is_open(&self) -> bool {
-        // SAFETY: `vdev` is registered. A volatile read is what `READ_ONCE()` is in C.
+        // SAFETY: `vdev` is registered. A volatile read is what `READ_ONCE()` is in C. The answer
+        // is for people to read, and nothing hangs on when it was true.
         unsafe { (&raw const (*self.vdev.as_ptr()).open_count).read_volatile() != 0 }
     }
 }
@@ -323,7 +324,8 @@ impl HeldVf {
         let Some(vdev) = &self.vdev else {
             return Ok(());
         };
-        // SAFETY: `vdev` is registered.
+        // SAFETY: `vdev` is registered. The field was written before the device became a child, and
+        // the lock of the list in which `look()` has found it makes that visible.
         let set = unsafe { (*vdev.vdev.as_ptr()).dev_set };
         if set.is_null() {
             return Err(EAGAIN);

@@ -61,6 +61,9 @@ const HAS_DRIVER: &str = "it has a driver";
 struct Wanted {
     address: Address,
     /// Whether the override of the one that is there was made here.
+    // Accesses are relaxed: the steps of a device's life (it comes, is found, goes) are ordered by
+    // the locks of the bus, and the last look comes after the notifier has been unregistered, which
+    // waits for all of its calls.
     made: Atomic<bool>,
 }
 

@@ -12,7 +12,7 @@ macro_rules! bool_params {
         pub(crate) fn $name() -> bool {
             // SAFETY: The variable exists as long as the module. The parameter code of the kernel
             // is the only writer and stores a whole `bool`; a volatile read is what `READ_ONCE()`
-            // is in C.
+            // is in C. Nothing else is read because of its value that a writer had to write before.
             unsafe { (&raw const bindings::$variable).read_volatile() }
         }
     )*};
