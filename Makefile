@@ -28,6 +28,7 @@ help:
 	@echo '  make demo            show the VF token on an SR-IOV card, step by step'
 	@echo '  make demo ARCH=arm64 the same on an emulated arm64 machine'
 	@echo '  make check           run all tests; make check PARTS="sources host" runs some of them'
+	@echo '  make check ARCH=arm64         run those that an emulated arm64 machine can run'
 	@echo '  make check-clients   run DPDK, QEMU and other programs on vfio-pci and on this driver'
 	@echo '  make check-debug     test on a debug kernel: faults, load, races, leaks, fuzzing'
 	@echo '  make check-builds    compile for kernels with other options: PREEMPT_RT, CFI, no IOMMUFD, ...'
@@ -54,7 +55,7 @@ demo:
 	$(lab) run --kernel stock $(if $(ARCH),--arch '$(ARCH)') --cpus 1 --memory 1G -- $(CURDIR)/tools/lab/demo.py
 
 check:
-	tools/testing/check $(PARTS)
+	tools/testing/check $(if $(ARCH),--arch '$(ARCH)') $(PARTS)
 
 check-clients:
 	tools/testing/check-clients

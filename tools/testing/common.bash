@@ -9,6 +9,15 @@ project=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$project" || exit 1
 lab=$project/tools/lab/lab
 
+# The architecture of the guests, and of what is built for them: amd64 or arm64.
+arch=amd64
+
+# full_name KERNEL: what `lab status` calls it.
+full_name() { if [ "$arch" = amd64 ]; then echo "$1"; else echo "$1-$arch"; fi; }
+
+# Further words for a kernel's make, which builds with LLVM where another architecture is meant.
+cross() { [ "$arch" = amd64 ] || printf '%s\n' LLVM=1 "ARCH=$arch"; }
+
 # ---- counting ------------------------------------------------------------------------------------
 
 # The results, one a line: ok or not, how long it took in microseconds, what it was. Whatever runs at the
@@ -111,7 +120,7 @@ start() {
 	status=$("$lab" status)
 	field() { sed -n "s/^$1: //p" <<<"$status"; }
 	source=$(field source)
-	build=$(field "build-$1")
+	build=$(field "build-$(full_name "$1")")
 	out=$(mktemp -d "$(field lab)/check.XXXXXX") || exit 1
 	trap 'rm -rf "$out"' EXIT
 	results=$out/results
@@ -119,10 +128,13 @@ start() {
 }
 
 build_selftests() {
+	local words
+	mapfile -t words < <(cross)
+	[ ${#words[@]} -eq 0 ] || words+=(LDFLAGS=-fuse-ld=lld)
 	mkdir -p "$out/selftests"
 	"$lab" root --out "$out/selftests" make -j"$(nproc)" -C "$source/tools/testing/selftests" \
 		TARGETS=vfio_pci_rust O="$out/selftests/build" INSTALL_PATH="$out/selftests/install" \
-		KHDR_INCLUDES="-isystem $build/usr/include" install >"$out/selftests/log" 2>&1
+		KHDR_INCLUDES="-isystem $build/usr/include" "${words[@]}" install >"$out/selftests/log" 2>&1
 	cat "$out/selftests/log"
 	! grep -q 'warning:' "$out/selftests/log" && [ -x "$out/selftests/install/run_kselftest.sh" ]
 }
@@ -135,10 +147,11 @@ has_none() {
 
 # build WHAT MAKE-ARGUMENT...: outside of the tree, without a warning.
 build() {
-	local folder=$out/$1
+	local folder=$out/$1 words
 	shift
+	mapfile -t words < <(cross)
 	mkdir -p "$folder"
-	"$lab" root --out "$folder" make modules KDIR="$build" MO="$folder" "$@" >"$folder/log" 2>&1 || {
+	"$lab" root --out "$folder" make modules KDIR="$build" MO="$folder" "${words[@]}" "$@" >"$folder/log" 2>&1 || {
 		cat "$folder/log"
 		return 1
 	}
@@ -151,9 +164,9 @@ build() {
 # look for them.
 more_devices=()
 guest() {
-	local kernel=$1 name=$2 console=$out/$1.$BASHPID.console
+	local kernel=$1 name=$2 console=$out/$arch-$1.$BASHPID.console
 	shift 2
-	"$lab" run --kernel "$kernel" --memory 1G --timeout $((1800 * ${repeat:-1})) \
+	"$lab" run --arch "$arch" --kernel "$kernel" --memory 1G --timeout $((1800 * ${repeat:-1})) \
 		--device igb --device nvme --device igb --device vga "${more_devices[@]}" \
 		--share "$out/selftests/install" --monitor --log "$console" -- "$@" 2>&1 |
 		# The kselftests' runner comments out what its programs print.
