@@ -54,8 +54,8 @@ check() {
 
 # count_tap HARNESS PREFIX: counts the tests of a TAP output as it comes, in lines that start with the
 # prefix, a pattern without groups; where one fails, shows what came since the last. Whatever is skipped has
-# not been shown to work, unless `may_skip`, a pattern, has the
-# reason: that is told, and not counted.
+# not been shown to work, unless `may_skip`, a pattern, has the reason: that is told, and not
+# counted.
 may_skip=nothing
 count_tap() {
 	local harness=$1 prefix=$2 log=$out/tap.$BASHPID line tests=0 left_out=0
@@ -176,15 +176,15 @@ guest() {
 }
 
 # quirky_cards: sets `quirky` to the options for what cards_test looks at: the cards with a quirk, the one that has
-# all there is to describe, and one of each device on the denylist.
+# all there is to describe, and each device on the denylist, of which the VFs differ from their PFs by the id alone.
 quirky_cards() {
-	local card id folder=tools/lab/card/cards
+	local card vf folder=tools/lab/card/cards
 	quirky=()
-	for card in noreset oddbar nodisintx nointxmask hiddenintx vanishes example; do
+	for card in noreset oddbar nodisintx nointxmask hiddenintx vanishes example qat-c3xxx qat-c62x qat-dh895xcc dsa iax; do
 		quirky+=(--device "card=$folder/$card.toml")
 	done
-	for id in 0x19e2 0x19e3 0x37c8 0x37c9 0x0435 0x0443 0x0b25 0x0cfe; do
-		sed "s/^device = .*/device = $id/" "$folder/qat-c62x.toml" >"$out/$id.toml"
-		quirky+=(--device "card=$out/$id.toml")
+	for vf in qat-c3xxx=0x19e3 qat-c62x=0x37c9 qat-dh895xcc=0x0443; do
+		sed "s/^device = .*/device = ${vf#*=}/" "$folder/${vf%=*}.toml" >"$out/${vf%=*}-vf.toml"
+		quirky+=(--device "card=$out/${vf%=*}-vf.toml")
 	done
 }
