@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Devices that no untrusted user should have.
+//! Devices that must not be given to untrusted users.
 //!
 //! Pure: the same file compiles on the host, where it is tested.
 

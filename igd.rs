@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Intel graphics: what their user needs and is not in the device.
+//! Intel graphics: what their user needs beyond the device itself.
 //!
 //! That is the OpRegion, to which a register of the device points, and the configuration space of
-//! the host bridge and of the LPC bridge. All three become regions that can be read.
+//! the host bridge and of the LPC bridge. All three become regions that can only be read.
 
 mod view;
 
@@ -37,24 +37,24 @@ use self::view::{
     Source, //
 };
 
-/// Where in configuration space the address of the OpRegion is, a `u32`.
+/// The offset in configuration space of the address of the OpRegion, a `u32`.
 const ASLS: u8 = 0xfc;
 
-/// Whether these are the graphics of Intel, and the kernel is to give users more of them than of
-/// other devices.
+/// Whether this is an Intel graphics device, and the kernel is configured to add its regions.
 pub(crate) fn is_handled(pdev: &pci::Device) -> bool {
     cfg!(CONFIG_VFIO_PCI_IGD)
         && pdev.vendor_id() == Vendor::INTEL
         && pdev.pci_class().as_raw() >> 16 == vfio::pci_ids::PCI_BASE_CLASS_DISPLAY
 }
 
-/// Adds the three regions. None is added if there is no OpRegion, and of the bridges those that are
-/// there; a card without them works as any other.
+/// Adds the three regions: none if there is no OpRegion, and only those of the bridges that exist.
+/// A card without them works like any other.
 ///
 /// # Errors
 ///
-/// `EINVAL` if the OpRegion is none, or a bridge not Intel's; `ENOMEM` if there is no memory where
-/// the OpRegion or its VBT should be, or not enough for the regions. The log tells which.
+/// `EINVAL` if the OpRegion is not valid, or a bridge is not Intel's; `ENOMEM` if the OpRegion or
+/// its VBT cannot be mapped, or there is no memory for the regions. The log says what is wrong with
+/// the OpRegion or a bridge.
 pub(crate) fn add_regions<T: Driver>(dev: &Enabled<'_, T>) -> Result {
     let address = dev.read_config_dword(ASLS).unwrap_or(0);
     if address == 0 || address == u32::MAX {
@@ -63,7 +63,7 @@ pub(crate) fn add_regions<T: Driver>(dev: &Enabled<'_, T>) -> Result {
     let region = OpRegion::at(address).inspect_err(|e| {
         dev.notice(
             if *e == EINVAL {
-                "not opened: where register 0xfc points there is no OpRegion of Intel graphics"
+                "not opened: register 0xfc does not point to an OpRegion of Intel graphics"
             } else {
                 "not opened: the OpRegion of Intel graphics cannot be mapped, register 0xfc or \
                   the address of the VBT in it is wrong"
@@ -90,8 +90,8 @@ pub(crate) fn add_regions<T: Driver>(dev: &Enabled<'_, T>) -> Result {
         let pdev = bridge.pdev();
         if pdev.vendor_id() != Vendor::INTEL || pdev.pci_class().as_raw() != class << 8 {
             dev.notice(
-                "not opened: 0000:00:00.0 is not Intel's host bridge, or 0000:00:1f.0 not its LPC \
-                  bridge, which belong to Intel graphics",
+                "not opened: Intel graphics need Intel's host bridge at 0000:00:00.0 and its LPC \
+                  bridge at 0000:00:1f.0",
                 None,
                 "",
             );
@@ -103,7 +103,7 @@ pub(crate) fn add_regions<T: Driver>(dev: &Enabled<'_, T>) -> Result {
     Ok(())
 }
 
-/// The bridges: where they are, their classes, and as what their configuration space is a region.
+/// The bridges: device and function, class, and subtype of the region of their configuration space.
 const BRIDGES: [(u8, u32, u32); 2] = [
     (
         0,
@@ -125,11 +125,11 @@ struct OpRegion {
 }
 
 impl OpRegion {
-    /// That at this address.
+    /// Maps the OpRegion at this address.
     ///
     /// # Errors
     ///
-    /// `ENOMEM` if it or its VBT cannot be mapped, `EINVAL` if there is another thing.
+    /// `ENOMEM` if it or its VBT cannot be mapped, `EINVAL` if it is not an OpRegion.
     fn at(address: u32) -> Result<Self> {
         let memory = Memory::map(address.into(), view::SIZE)?;
         let header = Header {

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The VF token: a UUID that the user of a PF sets and that whoever opens one of its VFs presents.
+//! The VF token: a UUID that the PF user sets and that a program presents to open a VF.
 //!
-//! `state` decides; this file puts the lock around it and knows PFs, VFs and the core.
+//! `state` makes the decisions; this file adds the lock, PFs and VFs, and the core.
 //!
-//! The core keeps a token of its own for every PF, which VFs under other VFIO drivers ask. Every
-//! change is offered to it first: it takes the new value, or says that such a VF is open. What it
-//! does not say is that one is being opened, so these VFs are held meanwhile.
+//! The core keeps its own token for every PF, and compares it when a VF under another VFIO driver
+//! is opened. Every change is offered to the core first: it takes the new value, or reports that
+//! such a VF is open. It does not report a VF that is just being opened, so foreign VFs are held
+//! meanwhile.
 //!
 //! UAPI: `VFIO_DEVICE_FEATURE_PCI_VF_TOKEN` in
 //! [`include/uapi/linux/vfio.h`](srctree/include/uapi/linux/vfio.h)
@@ -59,7 +60,7 @@ use kernel::{
 
 type VfioDevice = Device<VfioPciRust>;
 
-/// What a device has to do with VF tokens.
+/// The role of a device for VF tokens.
 pub(crate) enum Role {
     /// A PF, which has the token.
     Pf(Arc<Token>),
@@ -84,13 +85,14 @@ impl Role {
     }
 }
 
-/// What a VF remembers.
-// Both are read and written with the lock of the PF's token held, and a VF has one PF for life. The
-// lock orders them, so relaxed accesses do; they are atomic since it is not the lock of this VF.
+/// What the driver keeps for a VF.
+// Both are accessed with the lock of the PF's token held, and the PF of a VF never changes. The
+// lock orders the accesses, so relaxed ones suffice; the fields are atomic because the lock is the
+// PF's.
 pub(crate) struct Vf {
     /// The [`Generation`] of the last token that matched.
     seen: Atomic<u64>,
-    /// That of the token with which somebody has admitted openings without a token.
+    /// The [`Generation`] of the token with which the administrator admitted the VF.
     admitted: Atomic<u64>,
 }
 
@@ -111,12 +113,12 @@ impl Vf {
     }
 }
 
-/// The token of a PF behind its lock.
+/// The token of a PF and its lock.
 #[pin_data]
 pub(crate) struct Token {
     #[pin]
     state: Mutex<State>,
-    /// Whether somebody has read the number of open VFs since it changed last.
+    /// Whether the number of open VFs has been read since it last changed.
     count_seen: Atomic<bool>,
 }
 
@@ -138,8 +140,8 @@ impl Token {
         self.state.lock()
     }
 
-    /// Decides under the lock whether `vf` may be opened with `given`, as [`State::match_vf`] has
-    /// it, and lets the VF remember that for [`Token::claim`].
+    /// Decides with [`State::match_vf`], under the lock, whether `vf` may be opened with `given`,
+    /// and records the generation for [`Token::claim`].
     pub(crate) fn match_vf(&self, vf: &Vf, given: Option<&Uuid>) -> Result {
         let state = self.lock();
         let seen = state.match_vf(given, vf.admitted())?;
@@ -147,7 +149,7 @@ impl Token {
         Ok(())
     }
 
-    /// Admits `vf` with the token `given`, as [`State::admit`] has it; or withdraws that.
+    /// Admits `vf` if [`State::admit`] accepts the token `given`; `None` withdraws the admission.
     pub(crate) fn admit_vf(&self, vf: &Vf, given: Option<&Uuid>) -> Result {
         let state = self.lock();
         let admitted = given.map_or(Ok(Generation::NONE), |token| state.admit(token))?;
@@ -155,14 +157,14 @@ impl Token {
         Ok(())
     }
 
-    /// [`State::claim`] under the lock, until the returned value is dropped.
+    /// Makes a [`State::claim`], which is released when the returned value is dropped.
     pub(crate) fn claim(self: &Arc<Self>, vf: &Vf) -> Result<Claim> {
         self.lock().claim(vf.seen(), vf.admitted())?;
         Ok(Claim(self.clone()))
     }
 }
 
-/// An open VF, as its PF counts it.
+/// A VF that its PF counts as open.
 pub(crate) struct Claim(Arc<Token>);
 
 impl Drop for Claim {
@@ -176,7 +178,7 @@ pub(crate) fn is_pf(dev: &VfioDevice) -> bool {
     of_pf(dev).is_some()
 }
 
-/// The token of a PF, if the device is one.
+/// The token of `dev`, if it is a PF.
 fn of_pf(dev: &VfioDevice) -> Option<&Arc<Token>> {
     match dev.data() {
         Role::Pf(token) => Some(token),
@@ -192,14 +194,14 @@ fn pf_of(vf: &VfioDevice) -> Option<(&VfioDevice, &Arc<Token>)> {
     }
 }
 
-/// Takes the lock of the token of `pf` for a change of it, and, before that, the locks of the VFs
-/// that are not under this driver, so that none of them is being opened meanwhile.
+/// Takes the lock of the token of `pf` to change the token. Before that it takes the locks of the
+/// foreign VFs, so that none of them is being opened meanwhile.
 ///
 /// # Errors
 ///
-/// - `EBUSY` if such a VF is open.
+/// - `EBUSY` if a foreign VF is open.
 /// - `EAGAIN` if one is just being opened, closed, reset, bound or unbound, created or removed.
-/// - `ENOMEM` if there are such VFs and no memory to look at them.
+/// - `ENOMEM` if there are foreign VFs and no memory to look at them.
 fn lock_for_change<'a>(
     pf: &'a VfioDevice,
     token: &'a Token,
@@ -214,7 +216,7 @@ fn lock_for_change<'a>(
     Ok((Some(vfs), state))
 }
 
-/// The part of [`lock_for_change`] for a PF with such VFs.
+/// The part of [`lock_for_change`] for a PF with foreign VFs.
 #[cold]
 fn lock_beside_others<'a>(
     pf: &'a VfioDevice,
@@ -222,12 +224,12 @@ fn lock_beside_others<'a>(
     roster: Option<u64>,
 ) -> Result<(ForeignVfs<'a>, Guard<'a, State, MutexBackend>)> {
     let roster = roster.ok_or(EAGAIN)?;
-    // Who has a VF open is not to be disturbed by its locks.
+    // If a VF is open, fail before taking its locks, which would disturb its user.
     pf.core_match_token_uuid(None).map_err(|_| EBUSY)?;
-    // Whoever opens a VF has the lock of its device set before that of the token.
+    // The opening of a VF takes the lock of its device set before that of the token.
     let vfs = pf.hold_foreign_vfs()?;
     let state = token.lock();
-    // VFs that were passed over as this driver's may not be that any more.
+    // VFs that were skipped because they were bound to this driver may have been unbound since.
     if state.roster() != Some(roster) {
         return Err(EAGAIN);
     }
@@ -242,10 +244,10 @@ const TRY_AGAIN: &str =
 /// # Errors
 ///
 /// - `ENODEV` if SR-IOV is not enabled on the PF, unless the parameter `lenient_token` is set.
-/// - `EBUSY` if one of its VFs is open, under whatever driver; if that parameter is set, only if it
-///   is another token.
-/// - `ENOMEM` if it has VFs under other drivers and there is no memory to look at them.
-/// - `ENOTTY` if the device is no PF.
+/// - `EBUSY` if one of its VFs is open, under any driver; if that parameter is set, only for
+///   another token.
+/// - `ENOMEM` if there are foreign VFs and no memory to look at them.
+/// - `ENOTTY` if the device is not a PF.
 pub(crate) fn set(pf: &Device<VfioPciRust, Opened>, new: &Uuid) -> Result {
     let token = of_pf(pf).ok_or(ENOTTY)?;
     let rules = if params::lenient_token() {
@@ -253,7 +255,7 @@ pub(crate) fn set(pf: &Device<VfioPciRust, Opened>, new: &Uuid) -> Result {
     } else {
         Rules::Strict
     };
-    // What changes nothing is not in the way of VFs that are being opened.
+    // A SET that changes nothing need not take the locks of foreign VFs.
     if rules == Rules::Lenient && token.lock().has(new) {
         return Ok(());
     }
@@ -266,7 +268,7 @@ pub(crate) fn set(pf: &Device<VfioPciRust, Opened>, new: &Uuid) -> Result {
         .map_err(|e| not_set(pf, e))
 }
 
-/// Tells why the token was not set, and returns the error for the caller.
+/// Logs why the token was not set, and returns the error for the caller.
 fn not_set(pf: &VfioDevice, error: Error) -> Error {
     let (why, error) = match error {
         ENODEV => (
@@ -282,34 +284,35 @@ fn not_set(pf: &VfioDevice, error: Error) -> Error {
     error
 }
 
-/// What is to be done for a device that has just been registered: makes the core keep the token of
-/// a PF, and has a PF count its VF.
+/// Called when a device has been registered: gives the token of a PF to the core, and counts a VF
+/// at its PF.
 pub(crate) fn registered(dev: &Device<VfioPciRust, Locked>) {
     if let Some(token) = of_pf(dev) {
         let state = token.lock();
         // There are no VFs before the PF is bound, so the core has no reason to refuse. If it did,
-        // only VFs under other drivers would notice, until the PF's user sets a token.
+        // only VFs under other drivers would notice, until the PF user sets a token.
         let _ = dev.core_match_token_uuid(Some(state.token()));
     } else if let Some((_, token)) = pf_of(dev) {
         token.lock().add_own_vf();
     }
 }
 
-/// Ends the life of the token of a PF that is about to be unregistered.
+/// Called when a device is about to be unregistered: ends the life of the token of a PF.
 pub(crate) fn unregistering(dev: &Device<VfioPciRust, Locked>) {
     let Some(token) = of_pf(dev) else { return };
-    // A VF is the only one who would still ask for the token. This waits until the users of the VFs
-    // have closed them. The core would do it later anyway.
+    // Only VFs would still ask for the token. This waits until their users have closed them, which
+    // the core would do later anyway.
     let _ = sriov_configure(dev, 0);
     let mut state = token.lock();
     state.retire();
-    // The core frees its copy without overwriting it. No VF is left that it could refuse for.
+    // The core frees its copy without overwriting it. It cannot refuse this one, as no VF is left.
     let mut fresh = Uuid::nil();
     fresh.randomize();
     let _ = dev.core_match_token_uuid(Some(&fresh));
 }
 
-/// Has a PF not count its VF any more, which nobody can have open.
+/// Called when a device has been unregistered and nobody can have it open: the PF of a VF stops
+/// counting it.
 pub(crate) fn unregistered(dev: &Device<VfioPciRust, Locked>) {
     if let Some((_, token)) = pf_of(dev) {
         token.lock().remove_own_vf();
@@ -327,12 +330,12 @@ pub(crate) fn sriov_configure(pf: &Device<VfioPciRust, Locked>, num_vfs: c_int) 
     result
 }
 
-/// Decides whether `dev` may be opened by somebody who presents `given`.
+/// Decides whether a program that presents `given` may open `dev`.
 ///
 /// # Errors
 ///
 /// - `EACCES` if the token is missing or wrong.
-/// - `EINVAL` if a token is given and nothing could use it.
+/// - `EINVAL` if a token is presented and none is needed.
 /// - `ENODEV` if the device is being unbound.
 pub(crate) fn match_token(dev: &VfioDevice, given: Option<&Uuid>, path: Path) -> Result {
     match dev.data() {
@@ -355,8 +358,8 @@ fn this_opener() -> Opener {
 }
 
 fn match_pf(pf: &VfioDevice, token: &Token, given: Option<&Uuid>, path: Path) -> Result {
-    // By group no lock is held, and this can be of the past: then it is as if the question had come
-    // earlier. What it allows takes effect in `opened()`, with the lock of the device set held.
+    // By group no lock is held, and this may be out of date: then the answer is that of an earlier
+    // moment. What it allows takes effect in `opened()`, with the lock of the device set held.
     let pf_use = match path {
         _ if !pf.is_open() => PfUse::Closed,
         Path::Group => PfUse::Again,
@@ -389,13 +392,13 @@ fn match_pf(pf: &VfioDevice, token: &Token, given: Option<&Uuid>, path: Path) ->
 ///
 /// - `EACCES` if a VF has been opened meanwhile, or is being opened.
 /// - `ENODEV` if the device is being unbound.
-/// - `ENOMEM` if it has VFs under other drivers and there is no memory to look at them.
+/// - `ENOMEM` if there are foreign VFs and no memory to look at them.
 pub(crate) fn opened(dev: &Enabled<'_, VfioPciRust>) -> Result {
     let Some(token) = of_pf(dev) else {
         return Ok(());
     };
     let opener = this_opener();
-    // An opening that does not change the token is not in the way of VFs that are being opened.
+    // An opening that does not change the token need not take the locks of foreign VFs.
     let will_change = token.lock().will_change(opener);
     let locked = if will_change {
         lock_for_change(dev, token)
@@ -419,7 +422,7 @@ pub(crate) fn opened(dev: &Enabled<'_, VfioPciRust>) -> Result {
             dev.notice(
                 "not opened: a VF of PF ",
                 Some(dev),
-                " was opened, or its token changed, meanwhile; present the token that is set",
+                " was opened, or its token changed, meanwhile; present the current token",
             );
             Err(EACCES)
         }
@@ -427,8 +430,8 @@ pub(crate) fn opened(dev: &Enabled<'_, VfioPciRust>) -> Result {
     }
 }
 
-/// Forgets the token that was presented for a PF which has not been opened after all, or that a VF
-/// was about to be open.
+/// Called when an opening has failed: forgets the token that was presented for a PF, and notifies
+/// those who watch the number of open VFs, which included a VF that was about to be open.
 pub(crate) fn not_opened(dev: &VfioDevice) {
     if let Some(token) = of_pf(dev) {
         token.lock().forget_opener();
@@ -436,14 +439,15 @@ pub(crate) fn not_opened(dev: &VfioDevice) {
     open_vfs_changed(dev);
 }
 
-/// Tells those who watch the number of open VFs that it is another one, if `dev` is a VF.
+/// Notifies those who watch the number of open VFs that it has changed, if `dev` is a VF.
 fn open_vfs_changed(dev: &VfioDevice) {
     if let Some((pf, token)) = pf_of(dev) {
         sysfs::open_vfs_changed(pf, token);
     }
 }
 
-/// Takes a token back that was presented for a PF, if the PF's opening has failed in the end.
+/// Called when a device has been closed, or its opening has failed late. In the latter case it
+/// restores the token that the opening of a PF has replaced.
 pub(crate) fn closed(dev: &Device<VfioPciRust, Closing>) {
     open_vfs_changed(dev);
     let Some(token) = of_pf(dev) else { return };
@@ -457,7 +461,7 @@ pub(crate) fn closed(dev: &Device<VfioPciRust, Closing>) {
 fn take_back(pf: &VfioDevice, token: &Token) {
     let can_take_back = token.lock().can_take_back();
     if can_take_back {
-        // That changes the token. If somebody is opening a VF just now, the new one stays.
+        // That changes the token. If a foreign VF is just being opened, the new one stays.
         if let Ok((_vfs, mut state)) = lock_for_change(pf, token) {
             state.take_back(|t| pf.core_match_token_uuid(t));
         }
@@ -489,7 +493,7 @@ fn ask_for_token(vf: &VfioDevice, pf: &VfioDevice, given: bool) {
     );
 }
 
-/// Tells that a token is given that is for nothing, and returns the error for the caller.
+/// Logs that no token is needed, and returns the error for the caller.
 fn no_token_needed(vf: &VfioDevice) -> Error {
     vf.notice(
         "VF token given",
@@ -501,13 +505,13 @@ fn no_token_needed(vf: &VfioDevice) -> Error {
 
 fn problem(given: bool) -> &'static str {
     if given {
-        "Wrong VF token: PF "
+        "wrong VF token: PF "
     } else {
-        "Missing VF token: PF "
+        "missing VF token: PF "
     }
 }
 
-/// Counts `dev` as open at its PF, if it is a VF whose PF has a token of ours.
+/// Counts `dev` as open at its PF, if it is a VF whose PF is under this driver.
 ///
 /// # Errors
 ///

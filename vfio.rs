@@ -2,12 +2,12 @@
 
 //! VFIO PCI drivers in Rust.
 //!
-//! A driver implements [`Driver`] for a type and keeps a [`Registration`] of that type. It writes
-//! the callbacks that are its own business; `vfio-pci-core` does everything else: regions,
+//! A driver implements [`Driver`] for a type and keeps a [`Registration`] of that type. It
+//! overrides the callbacks that it needs; `vfio-pci-core` does everything else: regions,
 //! interrupts, mmap, reset, power management, DMA buffers.
 //!
-//! This module is the only place of the driver with `unsafe` code. Apart from [`module`] nothing in
-//! it knows which driver it serves.
+//! Only this module has `unsafe` code. Apart from [`module`], nothing in it is specific to a
+//! driver.
 //!
 //! C headers: [`include/linux/vfio.h`](srctree/include/linux/vfio.h),
 //! [`include/linux/vfio_pci_core.h`](srctree/include/linux/vfio_pci_core.h)
@@ -79,7 +79,7 @@ pub(crate) use self::registration::Registration;
 pub(crate) use self::span::Span;
 pub(crate) use self::uuid::Uuid;
 
-/// The constants of `linux/pci_ids.h` that drivers of VFIO need.
+/// The constants of `linux/pci_ids.h` that VFIO drivers need.
 pub(crate) mod pci_ids {
     pub(crate) use kernel::bindings::{
         PCI_BASE_CLASS_DISPLAY,
@@ -114,17 +114,17 @@ pub(crate) mod uapi {
 unsafe impl kernel::transmute::FromBytes for Uuid {}
 
 impl Uuid {
-    /// Becomes a random UUID, version 4.
+    /// Makes this a random UUID, version 4.
     pub(crate) fn randomize(&mut self) {
         // SAFETY: `Uuid` and `uuid_t` are both 16 bytes with an alignment of one.
         unsafe { bindings::uuid_gen(core::ptr::from_mut(self).cast()) }
     }
 
-    /// Becomes the UUID of a text, which is then overwritten with zeroes.
+    /// Parses the text of a UUID, and overwrites the text with zeroes.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if it is not the text of a UUID and nothing else. It is overwritten, too.
+    /// `EINVAL` if it is not the text of a UUID. It is overwritten if it has the length of one.
     pub(crate) fn parse_and_wipe(&mut self, text: &mut [u8]) -> Result {
         if text.len() != name::UUID_TEXT_LEN {
             return Err(EINVAL);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! `VFIO_DEVICE_FEATURE`: which features are the driver's own. Whatever is not goes to the core,
-//! which knows what else there is.
+//! `VFIO_DEVICE_FEATURE`: the features that the driver implements itself. Requests for all others
+//! are passed to the core.
 //!
-//! The table at the end of this file is all there is: index, operations, data, handler. How a line
-//! becomes an answer is in `table`, the checks that every request has to pass are in `request`.
+//! The table at the end of this file lists them: index, operations, data, handler. `table` turns
+//! its lines into answers, and `request` has the checks that every request must pass.
 //!
 //! UAPI: [`include/uapi/linux/vfio.h`](srctree/include/uapi/linux/vfio.h)
 
@@ -25,7 +25,7 @@ use crate::{
     VfioPciRust, //
 };
 
-// `request` has these as numbers of its own, to depend on nothing.
+// `request` repeats these numbers, so that it depends on nothing else.
 const _: () = assert!(
     request::INDEX_MASK == uapi::VFIO_DEVICE_FEATURE_MASK
         && request::GET == uapi::VFIO_DEVICE_FEATURE_GET
@@ -37,6 +37,6 @@ feature_table! {
     /// Answers a `VFIO_DEVICE_FEATURE` call on a device of this driver.
     pub(crate) fn dispatch(dev: &Device<VfioPciRust, Opened>);
 
-    // There is no GET: it would show the token of the previous user.
+    // There is no GET: it would reveal the token of the previous user.
     uapi::VFIO_DEVICE_FEATURE_PCI_VF_TOKEN => set: Uuid = vf_token::set where vf_token::is_pf;
 }

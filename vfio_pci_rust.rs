@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! VFIO PCI driver in Rust, which keeps the promises about the VF token.
+//! VFIO PCI driver in Rust that enforces the VF token.
 
 mod denylist;
 mod igd;
@@ -58,17 +58,17 @@ module! {
 const OWN: &DriverName<VfioPciRust> = &DriverName::new(OWN_NAME, None);
 const OWN_NAME: &CStr = c"vfio-pci-rust";
 
-/// Its name when it stands in for the driver in C; its own is for those who write that into
-/// `driver_override` all the same.
+/// The name under which it stands in for the driver in C. It also binds devices whose
+/// `driver_override` is its own name.
 const TAKEOVER: &DriverName<VfioPciRust> = &DriverName::new(c"vfio-pci", Some(OWN_NAME));
 
-/// What the module is called.
+/// The name of the module.
 const MODULE_NAME: &CStr = <VfioPciRustModule as ModuleMetadata>::NAME;
 
-/// The name of the module of the driver in C, by which programs look for that, too.
+/// The name of the module of the driver in C, which some programs look for.
 const TAKEOVER_MODULE: &CStr = c"vfio_pci";
 
-/// The module: one registered driver. What is named first ends first.
+/// The module: one registered driver. Its parts are dropped in this order.
 struct VfioPciRustModule {
     _overrides: Option<Pin<KBox<Overrides>>>,
     _takeover: Option<Takeover>,
@@ -82,7 +82,7 @@ impl kernel::Module for VfioPciRustModule {
         let name = if takeover { TAKEOVER } else { OWN };
         let driver = Registration::new(name, MODULE_NAME, module).inspect_err(|e| {
             if takeover && *e == EBUSY {
-                pr_warn!("takeover=1, but vfio-pci is there: 'modprobe -r vfio-pci' first\n");
+                pr_warn!("takeover=1, but vfio-pci is loaded; run 'modprobe -r vfio-pci' first\n");
             }
         })?;
         let takeover = if takeover {
@@ -102,7 +102,7 @@ impl kernel::Module for VfioPciRustModule {
     }
 }
 
-/// What more there is when the driver stands in for the one in C.
+/// What exists only while the driver stands in for the one in C.
 struct Takeover {
     _link: Option<ModuleLink>,
     _own_name: Pin<KBox<Registration<VfioPciRust>>>,
@@ -112,7 +112,7 @@ impl Takeover {
     fn new(driver: &Registration<VfioPciRust>, module: &'static ThisModule) -> Result<Self> {
         let own_name = driver.also_named(OWN, MODULE_NAME, module)?;
         let link = ModuleLink::new(TAKEOVER_MODULE, module).unwrap_or_else(|_| {
-            pr_warn!("no /sys/module/vfio_pci for programs that look for it\n");
+            pr_warn!("/sys/module/vfio_pci, which some programs look for, not created\n");
             None
         });
         Ok(Self {
@@ -122,13 +122,13 @@ impl Takeover {
     }
 }
 
-/// Tells which entry of a parameter is wrong, and how.
+/// Logs which entry of a parameter is wrong, and why.
 #[cold]
 fn warn(what: &str, entry: &[u8]) {
     pr_warn!("{} {}\n", what, BStr::from_bytes(entry));
 }
 
-/// Makes the driver take the devices that the parameter `ids` names.
+/// Makes the driver bind the devices that the parameter `ids` names.
 fn take_ids(driver: &Registration<VfioPciRust>) {
     for entry in list::entries(params::ids()) {
         let Some(id) = Id::parse(entry) else {
@@ -144,7 +144,7 @@ fn take_ids(driver: &Registration<VfioPciRust>) {
     }
 }
 
-/// Makes the driver take the devices that the parameter `devices` names.
+/// Makes the driver bind the devices that the parameter `devices` names.
 fn take_devices(driver: &Registration<VfioPciRust>) -> Result<Option<Pin<KBox<Overrides>>>> {
     if params::devices().is_empty() {
         return Ok(None);
@@ -153,7 +153,7 @@ fn take_devices(driver: &Registration<VfioPciRust>) -> Result<Option<Pin<KBox<Ov
         let address = Address::parse(entry);
         if address.is_none() {
             warn(
-                "no address of a device, write one such as 0000:01:00.0:",
+                "not a device address, write one such as 0000:01:00.0:",
                 entry,
             );
         }
@@ -164,7 +164,7 @@ fn take_devices(driver: &Registration<VfioPciRust>) -> Result<Option<Pin<KBox<Ov
     Ok(Some(overrides))
 }
 
-// `denylist` has these as numbers of its own, to depend on nothing.
+// `denylist` repeats these numbers, so that it depends on nothing else.
 const _: () = {
     use crate::vfio::pci_ids as ids;
 
@@ -197,8 +197,8 @@ fn check_denylist(pdev: &pci::Device) -> Result {
     }
     dev_warn!(
         pdev,
-        "device denylist has this device, not bound: its user could harm the machine; load the \
-         module with disable_denylist=1 if you trust the user\n"
+        "not bound: the device is on the denylist, its user could harm the machine; if you trust \
+         the user, load the module with disable_denylist=1\n"
     );
     Err(EINVAL)
 }
@@ -273,8 +273,8 @@ impl Driver for VfioPciRust {
 
     fn match_malformed(dev: &Device<Self>) {
         dev.notice(
-            "not opened: what follows the address is no VF token; write \"vf_token=\" and a UUID \
-             of 36 characters",
+            "not opened: the text after the address is not a VF token; write \"vf_token=\" and a \
+             UUID of 36 characters",
             None,
             "",
         );

@@ -2,23 +2,23 @@
 
 //! The state machine of a PF's VF token.
 //!
-//! Pure: no lock, no pointer, no device. Whoever owns a [`State`] puts a lock around it. The same
+//! Pure: no lock, no pointer, no device. The owner of a [`State`] protects it with a lock. The same
 //! file compiles on the host, where it is tested.
 
 use crate::vfio::Uuid;
 use kernel::prelude::*;
 
-/// A value of the token, by number: two equal generations of one PF mean the same value.
+/// The number of a value of the token: equal generations of one PF mean the same value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(Hash))]
 pub(crate) struct Generation(u64);
 
 impl Generation {
-    /// No value of any token: what a VF has seen that never matched.
+    /// No value of any token: what a VF has seen if no token ever matched.
     pub(crate) const NONE: Self = Self(0);
 
-    /// What a VF has seen whose opener presented nothing, because the VF was admitted: whatever it
-    /// is admitted with when it is claimed.
+    /// What a VF has seen whose opener presented no token, since the VF was admitted. It stands for
+    /// the generation in which the VF is admitted when the claim is made.
     const ADMITTED: Self = Self(u64::MAX);
 
     /// The generation as a number, to store it in an atomic variable.
@@ -27,7 +27,7 @@ impl Generation {
     }
 
     const fn next(self) -> Self {
-        // One a nanosecond would wrap after 584 years.
+        // With one change per nanosecond it would wrap after 584 years.
         Self(self.0.wrapping_add(1))
     }
 
@@ -37,8 +37,7 @@ impl Generation {
     }
 }
 
-/// Somebody who is opening the PF, by the number of the thread. A thread opens one device at a
-/// time.
+/// An opener of the PF, identified by its thread. A thread opens one device at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(Hash))]
 pub(crate) struct Opener(pub(crate) i32);
@@ -48,9 +47,9 @@ pub(crate) struct Opener(pub(crate) i32);
 #[cfg_attr(test, derive(Debug, Hash))]
 enum Presented {
     Nothing,
-    /// The token that is set, by its generation.
+    /// The current token, by its generation.
     Current(Generation),
-    /// Another one, which the opening sets.
+    /// Another token, which the opening sets.
     New,
 }
 
@@ -63,54 +62,55 @@ pub(crate) enum Rules {
     Lenient,
 }
 
-/// Whether the PF is open already when somebody wants to open it.
+/// Whether the PF is already open when a program wants to open it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PfUse {
     /// It is not open.
     Closed,
-    /// It is open, and its user opens it once more. The driver is not told of that.
+    /// It is open, and its user opens it once more. `open_device` is not called for that.
     Again,
-    /// It is open, and nobody else can open it: this will be refused.
+    /// It is open, and cannot be opened again: the opening will be refused.
     Taken,
 }
 
 /// The token of a PF, and how many of its VFs are open.
 ///
-/// Changes are offered to a second keeper of the token first, as a closure: it returns an error if
-/// VFs that this state does not know of forbid the change.
+/// Changes are first offered to a second keeper of the token, a closure: it returns an error if VFs
+/// that this state does not know of forbid the change.
 #[cfg_attr(test, derive(Clone, Debug, Hash, PartialEq, Eq))]
 pub(crate) struct State {
     token: Uuid,
     generation: Generation,
     claims: u32,
     retired: bool,
-    /// Whether somebody has set the token; if not, it is random.
+    /// Whether a user has set the token; if not, it is random.
     is_set: bool,
-    /// The generation in which the PF was admitted last.
+    /// The generation in which the PF was last admitted.
     admitted: Generation,
-    /// Who was last allowed to open the PF and has not done so yet, and with what.
+    /// The opener that was last allowed to open the PF and has not done so yet, and what it
+    /// presented.
     opener: Option<(Opener, Presented)>,
-    /// The token of an opener who presents a new one; else zeroes.
+    /// The token of an opener that presents a new one; otherwise zeroes.
     presented: Uuid,
-    /// The token that an opening of the PF has replaced, while that opening can still fail; else
-    /// zeroes.
+    /// The token that an opening of the PF has replaced, while that opening can still fail;
+    /// otherwise zeroes.
     previous: Uuid,
-    /// Whether that one was set.
+    /// Whether a user had set the previous token.
     previous_is_set: bool,
     /// The generation that began with that opening.
     undoable: Generation,
-    /// How many VFs there are, unless they are just being created or removed.
+    /// The number of VFs, or `None` while they are being created or removed.
     vfs: Option<u32>,
     /// How many of them are bound to the same driver as the PF.
     own_vfs: u32,
-    /// How often one of these two has changed.
+    /// How often `vfs` or `own_vfs` has changed.
     roster: u64,
 }
 
 impl State {
     const FIRST: Generation = Generation(1);
 
-    /// Starts without a token, which only [`State::start`] gives it, and no open VF.
+    /// A state without a token, which [`State::start`] adds, and without an open VF.
     pub(crate) const fn new() -> Self {
         Self {
             token: Uuid::nil(),
@@ -130,17 +130,17 @@ impl State {
         }
     }
 
-    /// Lets `fill` write the first token, in the place where it stays.
+    /// Lets `fill` write the first token in place.
     pub(crate) fn start(&mut self, fill: impl FnOnce(&mut Uuid)) {
         fill(&mut self.token);
     }
 
-    /// The current token, for the second keeper alone.
+    /// The current token, for the second keeper only.
     pub(crate) fn token(&self) -> &Uuid {
         &self.token
     }
 
-    /// Whether somebody has set the token; if not, it is a random one that nobody knows.
+    /// Whether a user has set the token; if not, it is a random one that nobody knows.
     pub(crate) fn is_set(&self) -> bool {
         self.is_set
     }
@@ -155,7 +155,7 @@ impl State {
         self.claims
     }
 
-    /// Says how many VFs there are from now on; nothing while they are created or removed.
+    /// Sets the number of VFs; `None` while they are being created or removed.
     pub(crate) fn set_vfs(&mut self, vfs: Option<u32>) {
         self.vfs = vfs;
         self.roster = self.roster.wrapping_add(1);
@@ -167,36 +167,36 @@ impl State {
         self.roster = self.roster.wrapping_add(1);
     }
 
-    /// Counts it as unbound again.
+    /// Counts a VF as unbound again, after [`State::add_own_vf`].
     pub(crate) fn remove_own_vf(&mut self) {
         self.own_vfs = self.own_vfs.saturating_sub(1);
         self.roster = self.roster.wrapping_add(1);
     }
 
-    /// Whether no VF can be bound to another driver, so that all that are open, or being opened,
-    /// have a claim or will ask for one.
+    /// Whether no VF can be foreign, so that every VF that is open or being opened has a claim or
+    /// will ask for one.
     pub(crate) fn owns_all_vfs(&self) -> bool {
         self.vfs == Some(self.own_vfs)
     }
 
-    /// A number that changes whenever VFs come or go, or one comes to the driver of the PF or
-    /// leaves it; none while they are created or removed.
+    /// A number that changes whenever VFs are created or removed, or one is bound to the driver of
+    /// the PF or unbound from it; `None` while they are being created or removed.
     pub(crate) fn roster(&self) -> Option<u64> {
         self.vfs.map(|_| self.roster)
     }
 
     /// Sets the token, as `VFIO_DEVICE_FEATURE` does.
     ///
-    /// `offer` is called once. A keeper that has open VFs accepts none but the token it has, which
-    /// is the one of this state; and never none at all. So a new token is offered as it is, and if
-    /// it is the one that is set already, `None` is offered.
+    /// `offer` is called at most once. A keeper with open VFs accepts only the token that it has,
+    /// which is that of this state, and refuses `None`. So a new token is offered as it is, and
+    /// `None` in place of the current one.
     ///
     /// # Errors
     ///
     /// - `ENODEV` if SR-IOV is not enabled and the rules are strict, or the PF is being unbound.
-    /// - `EBUSY` if a VF is open; if the rules are lenient, only if it is another token.
+    /// - `EBUSY` if a VF is open; if the rules are lenient, only for another token.
     ///
-    /// The token is the old one then.
+    /// After an error the token is unchanged.
     pub(crate) fn set(
         &mut self,
         rules: Rules,
@@ -227,13 +227,13 @@ impl State {
         Ok(())
     }
 
-    /// Whether this is the token that is set, so that setting it once more would change nothing.
+    /// Whether `token` is the current one, so that setting it again would change nothing.
     pub(crate) fn has(&self, token: &Uuid) -> bool {
         !self.retired && self.token.ct_eq(token)
     }
 
-    /// Decides whether `opener` may go on to open the PF with `given`, and remembers it if so. The
-    /// token is not changed before [`State::open_pf`], which is only called if the PF was closed.
+    /// Decides whether `opener` may go on to open the PF with `given`, and records it if so. The
+    /// token does not change before [`State::open_pf`], which is only called if the PF was closed.
     ///
     /// # Errors
     ///
@@ -274,7 +274,7 @@ impl State {
         Ok(())
     }
 
-    /// Decides whether the PF may be opened now by somebody who presents nothing.
+    /// Decides whether a program that presents no token may open the PF now.
     ///
     /// # Errors
     ///
@@ -301,7 +301,7 @@ impl State {
     fn presented_by(&self, opener: Opener) -> Presented {
         match self.opener {
             Some((last, presented)) if last == opener => presented,
-            // Others came in between, by the same group descriptor.
+            // Other threads came in between, with the same group file descriptor.
             _ => Presented::Nothing,
         }
     }
@@ -318,7 +318,7 @@ impl State {
     }
 
     /// Lets the opening of the PF by `opener` take effect: a new token that was presented becomes
-    /// the token. Until [`State::end_opening`] the one before is kept.
+    /// the token. The previous one is kept until [`State::end_opening`].
     ///
     /// # Errors
     ///
@@ -364,13 +364,13 @@ impl State {
         }
     }
 
-    /// Whether there is a token to be taken back if the opening that [`State::open_pf`] let take
-    /// effect has failed. If a VF has been opened with the new token by then, the new one stays.
+    /// Whether the previous token is to be restored if the opening fails after [`State::open_pf`].
+    /// If a VF has been opened with the new token by then, the new one stays.
     pub(crate) fn can_take_back(&self) -> bool {
         !self.retired && self.claims == 0 && self.generation == self.undoable
     }
 
-    /// Takes the token back, if it can be. The second keeper may refuse, too.
+    /// Restores the previous token, if that is possible. The second keeper may refuse, too.
     pub(crate) fn take_back(&mut self, offer: impl Fn(Option<&Uuid>) -> Result) {
         if self.can_take_back() && offer(Some(&self.previous)).is_ok() {
             self.token.copy_from(&self.previous);
@@ -379,14 +379,13 @@ impl State {
         }
     }
 
-    /// Says that the opening cannot fail any more, or has done so: the token before is forgotten.
+    /// Forgets the previous token, since the opening can no longer fail, or has failed.
     pub(crate) fn end_opening(&mut self) {
         self.previous.wipe();
         self.undoable = Generation::NONE;
     }
 
-    /// Compares a token that somebody presents on behalf of those who will open a VF without one,
-    /// or the PF, and returns what it is good for.
+    /// Compares the token `given`, and returns the generation for which it is right.
     ///
     /// # Errors
     ///
@@ -402,8 +401,8 @@ impl State {
         Ok(self.generation)
     }
 
-    /// Lets the PF be opened without its token until that changes, if `given` is the token; or,
-    /// with nothing, not any more.
+    /// Admits the PF until its token changes, if `given` is the token; `None` withdraws the
+    /// admission.
     ///
     /// # Errors
     ///
@@ -413,8 +412,9 @@ impl State {
         Ok(())
     }
 
-    /// Compares the token that the opener of a VF presents, who may present none if the VF is
-    /// `admitted` with the token that is current, and returns what [`State::claim`] asks for.
+    /// Compares the token that the opener of a VF presents, and returns the generation that
+    /// [`State::claim`] asks for. An opener may present none if `admitted`, the generation in which
+    /// the VF was admitted, is the current one.
     ///
     /// # Errors
     ///
@@ -433,8 +433,8 @@ impl State {
         }
     }
 
-    /// Counts a VF as open, if its opener `seen` the token that is current now, or the VF is
-    /// `admitted` with it and the opener came with that.
+    /// Counts a VF as open, if `seen`, which [`State::match_vf`] returned, is the current
+    /// generation; or if it stands for an admission, and `admitted` is the current generation.
     ///
     /// # Errors
     ///
@@ -457,12 +457,12 @@ impl State {
         Ok(())
     }
 
-    /// Counts a VF as closed again, after a [`State::claim`] that succeeded.
+    /// Counts a VF as closed again, after a successful [`State::claim`].
     pub(crate) fn release(&mut self) {
         self.claims = self.claims.saturating_sub(1);
     }
 
-    /// Ends the life of the token: its bytes are overwritten, and nothing can set it any more.
+    /// Ends the life of the token: its bytes are overwritten, and it can no longer be set.
     pub(crate) fn retire(&mut self) {
         self.token.wipe();
         self.presented.wipe();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The folder `vf_token` of PFs and VFs in sysfs.
+//! The directory `vf_token` of PFs and VFs in sysfs.
 //!
 //! ABI: `Documentation/ABI/testing/sysfs-driver-vfio-pci-rust`
 
@@ -34,7 +34,7 @@ const NAME: &CStr = c"vf_token";
 
 const OPEN_VFS: &CStr = c"open_vfs";
 
-/// The folder, with the files that a device has.
+/// The directory, with the files that a device can have.
 pub(crate) const FOLDER: &Folder<VfioPciRust> = &Folder::new(
     NAME,
     &[
@@ -46,10 +46,10 @@ pub(crate) const FOLDER: &Folder<VfioPciRust> = &Folder::new(
     ],
 );
 
-/// Wakes who waits for another number of open VFs of `pf`, which has just changed.
+/// Wakes those who wait for a change of the number of open VFs of `pf`.
 pub(super) fn open_vfs_changed(pf: &VfioDevice, token: &Token) {
-    // Who waits with poll(2) has read the file before, or does not wait. So as long as nobody has,
-    // there is nobody to wake, and that would cost more than the rest of an opening here.
+    // poll(2) waits only if the file has been read before. As long as nobody has read it, there is
+    // nobody to wake; trying would cost more than everything else that an opening does here.
     if token.count_seen.xchg(false, Relaxed) {
         pf.file_changed(NAME, OPEN_VFS);
     }
@@ -59,7 +59,7 @@ fn has_admit(dev: &VfioDevice) -> bool {
     !matches!(dev.data(), Role::Plain)
 }
 
-/// Whether openings without a token are let in.
+/// Shows whether the device opens without a token.
 fn show_admit(dev: &VfioDevice) -> Result<Shown> {
     let lets_in = match dev.data() {
         Role::Pf(token) => {
@@ -76,7 +76,7 @@ fn show_admit(dev: &VfioDevice) -> Result<Shown> {
     Ok(Shown::Number(lets_in.is_ok().into()))
 }
 
-/// Has openings without a token let in, for a token; or not any more, for the word `none`.
+/// Admits the device if the text is its token, and withdraws the admission if it is `none`.
 fn store_admit(dev: &VfioDevice, text: &mut [u8]) -> Result {
     if text == b"none" {
         return admit(dev, None);
@@ -86,14 +86,14 @@ fn store_admit(dev: &VfioDevice, text: &mut [u8]) -> Result {
     admit(dev, Some(&token))
 }
 
-/// Lets openings of `dev` without a token in from now on, if `given` is the token of the PF and as
-/// long as it stays so; or, with nothing, not any more.
+/// Admits `dev` until the token of the PF changes, if `given` is that token; `None` withdraws the
+/// admission.
 ///
 /// # Errors
 ///
 /// - `EACCES` if the token is wrong.
-/// - `EINVAL` if the PF is under no driver of VFIO, so that no token is needed.
-/// - `EOPNOTSUPP` if it is under another one, which asks for its token itself.
+/// - `EINVAL` if the PF is under no VFIO driver, so that no token is needed.
+/// - `EOPNOTSUPP` if it is under another one, which checks the token itself.
 /// - `ENODEV` if the PF is being unbound.
 fn admit(dev: &VfioDevice, given: Option<&Uuid>) -> Result {
     let vf = match dev.data() {
@@ -101,9 +101,9 @@ fn admit(dev: &VfioDevice, given: Option<&Uuid>) -> Result {
             let result = token.lock().admit_pf(given);
             if matches!(result, Err(EACCES)) {
                 dev.notice(
-                    "Wrong VF token: PF ",
+                    "wrong VF token: PF ",
                     Some(dev),
-                    " has another one, which its user has set",
+                    " has another one; ask its user for it",
                 );
             }
             return result;
@@ -116,8 +116,8 @@ fn admit(dev: &VfioDevice, given: Option<&Uuid>) -> Result {
             SriovPf::None => no_token_needed(dev),
             _ => {
                 dev.notice(
-                    "not admitted: the PF is under another driver than this VF, which asks for \
-                      the token itself; bind both to the same one",
+                    "not admitted: the PF is under another driver, which checks the token itself; \
+                      bind both to the same driver",
                     None,
                     "",
                 );
@@ -132,16 +132,16 @@ fn admit(dev: &VfioDevice, given: Option<&Uuid>) -> Result {
     result
 }
 
-/// How often the token of a PF has changed.
+/// Shows how often the token of a PF has changed.
 fn show_generation(pf: &VfioDevice) -> Result<Shown> {
     let token = of_pf(pf).ok_or(ENODEV)?;
     Ok(Shown::Number(token.lock().changes()))
 }
 
-/// How many VFs of a PF are open.
+/// Shows how many VFs of a PF are open.
 fn show_open_vfs(pf: &VfioDevice) -> Result<Shown> {
     let token = of_pf(pf).ok_or(ENODEV)?;
-    // Before the lock: a number that changes after it has been read is then told of.
+    // Before the lock, so that a change after the number has been read is notified.
     token.count_seen.store(true, Relaxed);
     let state = token.lock();
     let own = state.claims();
@@ -151,7 +151,7 @@ fn show_open_vfs(pf: &VfioDevice) -> Result<Shown> {
     Ok(Shown::Number(u64::from(own).saturating_add(foreign)))
 }
 
-/// Whether the token of a PF has been set.
+/// Shows whether the token of a PF has been set.
 fn show_state(pf: &VfioDevice) -> Result<Shown> {
     let is_set = of_pf(pf).ok_or(ENODEV)?.lock().is_set();
     Ok(Shown::Word(if is_set { c"set" } else { c"random" }))

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The addresses of PCI devices, and their text.
+//! The addresses of PCI devices, and their text form.
 //!
 //! Depends on `core` alone, so that it compiles on the host too.
 
-/// Where a PCI device is.
+/// The address of a PCI device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Address {
     pub(crate) domain: i32,
     pub(crate) bus: u8,
-    /// Five bits are the device's, three the function's.
+    /// The number of the device in the upper five bits, that of the function in the lower three.
     pub(crate) devfn: u8,
 }
 
 impl Address {
-    /// Reads `[domain:]bus:device.function`, in hexadecimal. The domain is 0 if it is not there.
+    /// Parses `[domain:]bus:device.function`, in hexadecimal. The domain defaults to 0.
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         let (rest, function) = split_last(text, b'.')?;
         let (rest, device) = split_last(rest, b':')?;
@@ -37,14 +37,14 @@ impl Address {
     }
 }
 
-/// What is before the last of these bytes, and what is behind it.
+/// Splits `text` at the last `byte`.
 fn split_last(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
     let mut parts = text.rsplitn(2, |other| *other == byte);
     let (last, rest) = (parts.next()?, parts.next()?);
     Some((rest, last))
 }
 
-/// A number of up to eight digits, and nothing else.
+/// Parses a hexadecimal number of up to eight digits, and not above `max`.
 fn number(text: &[u8], max: u32) -> Option<u32> {
     if !matches!(text.len(), 1..=8) {
         return None;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Files in sysfs that a device has as long as it is bound.
+//! Files in sysfs that a device has while it is bound.
 //!
-//! A driver puts its [`File`]s into a [`Folder`], which the driver core makes after it has bound a
-//! device and removes before it unbinds it.
+//! A driver puts its [`File`]s into a [`Folder`], which the driver core creates after it has bound
+//! a device, and removes before it unbinds it.
 //!
 //! C header: [`include/linux/sysfs.h`](srctree/include/linux/sysfs.h)
 
@@ -30,7 +30,7 @@ use kernel::{
     prelude::*, //
 };
 
-/// One line that a file shows.
+/// The line that a file shows.
 pub(crate) enum Shown {
     /// A number.
     Number(u64),
@@ -38,7 +38,7 @@ pub(crate) enum Shown {
     Word(&'static CStr),
 }
 
-/// A file of a device: who has it, and what it shows and takes.
+/// A file of a device: which devices have it, and how it is read and written.
 ///
 /// # Invariants
 ///
@@ -52,8 +52,8 @@ pub(crate) struct File<T: Driver> {
 }
 
 impl<T: Driver> File<T> {
-    /// A file of this name that everybody may read and nobody may write. An error of `show` is that
-    /// of `read(2)`.
+    /// A file of this name that everybody may read and nobody may write. `read(2)` fails with the
+    /// error of `show`.
     pub(crate) const fn new(
         name: &'static CStr,
         is_visible: fn(&Device<T>) -> bool,
@@ -73,9 +73,9 @@ impl<T: Driver> File<T> {
         }
     }
 
-    /// The same file, which root alone may read and write. `store` takes the text of one
-    /// `write(2)`, without the newline that may end it; the text is overwritten afterwards. An
-    /// error is that of `write(2)`.
+    /// The same file, which only root may read and write. `store` takes the text of one `write(2)`,
+    /// without the newline that may end it; the text is overwritten afterwards. `write(2)` fails
+    /// with the error of `store`.
     pub(crate) const fn writable(mut self, store: fn(&Device<T>, &mut [u8]) -> Result) -> Self {
         self.raw.attr.mode = 0o600;
         // INVARIANT: The function is that of this file.
@@ -85,7 +85,7 @@ impl<T: Driver> File<T> {
     }
 }
 
-/// A folder of files, in the folder of every device that is bound.
+/// A directory of files, in the sysfs directory of every bound device.
 ///
 /// # Invariants
 ///
@@ -94,15 +94,15 @@ impl<T: Driver> File<T> {
 pub(crate) struct Folder<T: Driver>(attribute_group, PhantomData<T>);
 
 impl<T: Driver> Folder<T> {
-    /// A folder of this name. The last one of `files` is `None`, and ends the list. A device that
-    /// does not have the first one does not have the folder.
+    /// A directory of this name. The last of `files` is `None`, and ends the list. A device without
+    /// the first file does not have the directory either.
     pub(crate) const fn new<const N: usize>(
         name: &'static CStr,
         files: &'static [Option<&'static File<T>>; N],
     ) -> Self {
         assert!(matches!(files.as_slice(), [.., None]));
         const {
-            // So that a pointer to a file is one to the `struct attribute` in it.
+            // A pointer to a file is also one to the `struct attribute` in it.
             assert!(mem::offset_of!(File<T>, raw) == 0);
             assert!(mem::offset_of!(device_attribute, attr) == 0);
         }
@@ -111,15 +111,15 @@ impl<T: Driver> Folder<T> {
         let mut group: attribute_group = unsafe { mem::zeroed() };
         group.name = name.to_bytes_with_nul().as_ptr().cast();
         group.__bindgen_anon_1.is_visible = Some(is_visible::<T>);
-        // CAST: A reference that may be missing is a pointer that may be null. Nobody writes to
-        // what it points to.
+        // CAST: An optional reference is laid out as a pointer that may be null. Nobody writes
+        // through it.
         group.__bindgen_anon_2.attrs = ptr::from_ref(files).cast_mut().cast::<*mut attribute>();
         // INVARIANT: `files` is such a list, by its type and the assertion.
         Self(group, PhantomData)
     }
 }
 
-/// A list of folders for `dev_groups` of a driver.
+/// A list of directories for `dev_groups` of a driver.
 pub(super) const fn groups<T: Driver>() -> *mut *const attribute_group {
     struct Static<T>(PhantomData<T>);
 
@@ -132,10 +132,10 @@ pub(super) const fn groups<T: Driver>() -> *mut *const attribute_group {
 }
 
 impl<T: Driver> Device<T> {
-    /// Wakes those who wait with `poll(2)` for a change of a file in a folder of the device.
+    /// Wakes those who wait with `poll(2)` for a change of a file in a directory of the device.
     pub(crate) fn file_changed(&self, folder: &CStr, file: &CStr) {
-        // SAFETY: A bound device is in sysfs. The function looks for the file by its name, and does
-        // nothing if it is not there, or not any more.
+        // SAFETY: A bound device is in sysfs. The function looks the file up by its name, and does
+        // nothing if it does not exist, or no longer exists.
         unsafe {
             kernel::bindings::sysfs_notify(
                 &raw mut (*self.pdev_raw()).dev.kobj,
@@ -157,20 +157,20 @@ unsafe fn of_dev<'a, T: Driver>(dev: *mut device) -> &'a Device<T> {
 
 /// # Safety
 ///
-/// Called by the driver core for a file of a [`Folder`] of `T` in the folder of a bound device.
+/// Called by the driver core for a file of a [`Folder`] of `T` in the directory of a bound device.
 unsafe extern "C" fn is_visible<T: Driver>(
     kobj: *mut kobject,
     attr: *mut attribute,
     _number: c_int,
 ) -> umode_t {
-    // SAFETY: The folder is that of a device, which the driver core has just bound.
+    // SAFETY: The directory is that of a device, which the driver core has just bound.
     let dev = unsafe { of_dev::<T>(container_of!(kobj, device, kobj)) };
-    // SAFETY: By the invariants of `Folder` it is the start of such a file.
+    // SAFETY: By the invariants of `Folder`, `attr` is the start of a `File<T>`.
     let file = unsafe { &*attr.cast::<File<T>>() };
     if (file.is_visible)(dev) {
         file.raw.attr.mode
     } else {
-        // For the first file it means the folder, and for another one that file.
+        // For the first file this hides the directory, and for others only the file.
         kernel::bindings::SYSFS_GROUP_INVISIBLE as umode_t
     }
 }
@@ -178,7 +178,7 @@ unsafe extern "C" fn is_visible<T: Driver>(
 /// # Safety
 ///
 /// Called by the driver core for a [`File`] of a bound device of `T`; `buf` is a page, as
-/// `sysfs_emit()` needs it.
+/// `sysfs_emit()` requires.
 unsafe extern "C" fn show_file<T: Driver>(
     dev: *mut device,
     attr: *mut device_attribute,
@@ -187,11 +187,11 @@ unsafe extern "C" fn show_file<T: Driver>(
     // SAFETY: The driver core removes the file, and waits for this call, before it unbinds.
     let (dev, file) = unsafe { (of_dev::<T>(dev), &*attr.cast::<File<T>>()) };
     let written = match (file.show)(dev) {
-        // SAFETY: By the requirement of this function; the number is what the format asks for.
+        // SAFETY: By the requirement of this function; the number is of the type in the format.
         Ok(Shown::Number(number)) => unsafe {
             kernel::bindings::sysfs_emit(buf, c"%llu\n".as_char_ptr(), number)
         },
-        // SAFETY: The same; and so is the C string.
+        // SAFETY: As above, for a C string.
         Ok(Shown::Word(word)) => unsafe {
             kernel::bindings::sysfs_emit(buf, c"%s\n".as_char_ptr(), word.as_char_ptr())
         },
@@ -212,8 +212,8 @@ unsafe extern "C" fn store_file<T: Driver>(
 ) -> isize {
     // SAFETY: The driver core removes the file, and waits for this call, before it unbinds.
     let (dev, file) = unsafe { (of_dev::<T>(dev), &*attr.cast::<File<T>>()) };
-    // SAFETY: By the requirement of this function. kernfs makes the buffer for one call, and frees
-    // it, or writes over it, when that has returned; no one else looks at it.
+    // SAFETY: By the requirement of this function. kernfs provides the buffer for one call, and
+    // frees or overwrites it when that has returned; nobody else accesses it.
     let all = unsafe { slice::from_raw_parts_mut(buf.cast_mut().cast::<u8>(), count) };
     let text = match all {
         [text @ .., b'\n'] => text,

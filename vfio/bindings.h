@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What bindgen reads to make the bindings of the VFIO room.
+ * The header from which bindgen generates the bindings to VFIO.
  */
 #ifndef VFIO_PCI_RUST_BINDINGS_H
 #define VFIO_PCI_RUST_BINDINGS_H
@@ -22,8 +22,8 @@ void vfio_pci_rust_ratelimit_init(struct ratelimit_state *rs);
 bool vfio_pci_rust_mutex_trylock_nest_lock(struct mutex *lock, struct mutex *outer);
 
 /*
- * The VF of @pf after @vf, or the first one if that is NULL; with a reference,
- * and without that to @vf.
+ * Returns the VF of @pf after @vf, or the first one if @vf is NULL, with a
+ * reference. Drops the reference to @vf.
  */
 struct pci_dev *vfio_pci_rust_next_vf(struct pci_dev *pf, struct pci_dev *vf);
 

@@ -2,7 +2,7 @@
 
 //! Bindings to `vfio` and `vfio-pci-core`, made by bindgen at build time.
 //!
-//! The file is not in the source tree: kbuild hands its path over in the environment.
+//! The generated file is not in the source tree: kbuild passes its path in the environment.
 
 #![allow(
     clippy::all,

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Values on the heap, each with a pointer to the next.
+//! A singly linked list.
 
 use kernel::prelude::*;
 
-/// Values in the order in which they were added. It takes no number of them to be right, as a
-/// vector does when it grows, and drops them one after the other and not one inside of the other.
+/// A list of values in the order in which they were added. Unlike a vector it does not compute a
+/// length when it grows, in which the compiler would see an overflow and a panic. The values are
+/// dropped in a loop, not recursively.
 pub(super) struct Chain<T>(Option<KBox<Link<T>>>);
 
 struct Link<T> {
@@ -14,7 +15,7 @@ struct Link<T> {
 }
 
 impl<T> Chain<T> {
-    /// One without a value.
+    /// An empty list.
     pub(super) const fn new() -> Self {
         Self(None)
     }
@@ -44,7 +45,7 @@ impl<T> Chain<T> {
         })
     }
 
-    /// Calls `f` with each value until one is an error.
+    /// Calls `f` with each value until it fails.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What the kernels that this driver is built for have under different names.
+//! Differences between the kernels for which this driver is built.
 //!
-//! Kbuild says which one it is.
+//! Kbuild sets a `cfg` option for the kernel at hand.
 
 #[cfg(not(VFIO_PIN_INIT_WITHOUT_RAW))]
 pub(super) use pin_init::{
@@ -43,7 +43,7 @@ mod linux_7_2 {
     ///
     /// # Safety
     ///
-    /// As above, and after an error nobody uses `slot`.
+    /// As above, and `slot` is not used after an error.
     pub(in crate::vfio) unsafe fn raw_try_init<T, E>(
         slot: *mut T,
         init: impl PinInit<T, E>,

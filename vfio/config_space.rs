@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Configuration space: of the device, as its user shall see it, and of others, to be read.
+//! Configuration space: that of the device, as its user sees it, and that of other functions.
 //!
 //! C header: [`include/linux/pci.h`](srctree/include/linux/pci.h)
 
@@ -21,9 +21,8 @@ use kernel::{
     uaccess::UserSliceWriter, //
 };
 
-/// What `vfio-pci-core` writes into its map of the configuration space for bytes that the user
-/// reads and writes in memory alone: `PCI_CAP_ID_INVALID_VIRT` of
-/// `drivers/vfio/pci/vfio_pci_priv.h`.
+/// How `vfio-pci-core` marks, in its map of the configuration space, bytes that the user reads and
+/// writes only in memory: `PCI_CAP_ID_INVALID_VIRT` of `drivers/vfio/pci/vfio_pci_priv.h`.
 const VIRTUAL: u8 = 0xfe;
 
 impl<T: Driver> Enabled<'_, T> {
@@ -37,19 +36,19 @@ impl<T: Driver> Enabled<'_, T> {
         // SAFETY: `pdev` is valid, and so is the place for the value.
         let status =
             unsafe { bindings::pci_read_config_dword(self.pdev_raw(), at.into(), &raw mut value) };
-        // It is one of PCI's own numbers, not an errno.
+        // It is a status of PCI, not an errno.
         if status != 0 {
             return Err(ENODEV);
         }
         Ok(value)
     }
 
-    /// Makes the user of the device find `value` in four bytes of its configuration space. What he
-    /// writes there he reads again, and the device does not see it.
+    /// Virtualizes four bytes of the configuration space for the user of the device: they start as
+    /// `value`, and what the user writes there is read back and does not reach the device.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if the device's configuration space is not as large.
+    /// `EINVAL` if the device's configuration space is too small.
     pub(crate) fn virtualize_config_dword(&self, at: u8, value: u32) -> Result {
         let at = usize::from(at);
         let bytes = value.to_le_bytes();
@@ -75,11 +74,11 @@ fn config_size(pdev: &pci::Device) -> usize {
     usize::try_from(size).unwrap_or(0)
 }
 
-/// The configuration space of another PCI function than the driver's, to be read.
+/// The configuration space of a PCI function that need not belong to the driver, to be read.
 pub(crate) struct ConfigSpace(ARef<pci::Device>);
 
 impl ConfigSpace {
-    /// That of the function at this address.
+    /// The configuration space of the function at this address, if there is one.
     pub(crate) fn of(at: Address) -> Option<Self> {
         function::find(at).map(Self)
     }
@@ -94,7 +93,7 @@ impl ConfigSpace {
         config_size(&self.0)
     }
 
-    /// Copies the bytes `at` to a user, after each read of the device what it has returned.
+    /// Copies the bytes `at` to a user, piece by piece as they are read from the function.
     ///
     /// # Errors
     ///
@@ -107,7 +106,7 @@ impl ConfigSpace {
         Ok(())
     }
 
-    /// Reads as many bytes as `at` has, of 1, 2 or 4.
+    /// Reads the bytes `at`, of which there are 1, 2 or 4.
     fn read(&self, at: Span) -> Result<[u8; 4]> {
         let pdev = ptr::from_ref(self.pdev()).cast_mut().cast();
         let place = c_int::try_from(at.range().start)?;

@@ -42,8 +42,8 @@ use kernel::{
     types::Opaque, //
 };
 
-/// A PCI device bound to a VFIO driver: a `struct vfio_pci_core_device` with the driver's own data
-/// behind it.
+/// A PCI device bound to a VFIO driver: a `struct vfio_pci_core_device`, followed by the driver's
+/// own data.
 ///
 /// The VFIO core allocates it, calls the driver to fill it in, and frees it after the last
 /// reference is gone. `C` says in what context it is.
@@ -51,19 +51,19 @@ use kernel::{
 /// # Invariants
 ///
 /// - `core` is an initialised `struct vfio_pci_core_device` whose `pdev` is valid.
-/// - `core` comes first, and with it the `struct vfio_device` that the VFIO core hands around.
-/// - From the registration with the VFIO core until after its end the PCI device is bound to the
-///   driver, and so is its PF if the PF's `struct vfio_pci_core_device` is known.
+/// - `core` comes first, and with it the `struct vfio_device` that the VFIO core passes around.
+/// - From its registration with the VFIO core until after its unregistration, the PCI device is
+///   bound to the driver, and its PF is bound if the PF's `struct vfio_pci_core_device` is known.
 /// - `no_ops` is zero.
 #[repr(C)]
 pub(crate) struct Device<T: Driver, C = Normal> {
     core: Opaque<bindings::vfio_pci_core_device>,
-    /// What the VFIO core finds in the place of the driver's table once the driver is gone.
+    /// The table of operations that the VFIO core finds once the driver is gone.
     no_ops: bindings::vfio_device_ops,
-    /// What the driver keeps for the time in which the device is open.
+    /// What the driver keeps while the device is open.
     open: UnsafeCell<Option<T::Open>>,
     log_limit: RateLimit,
-    /// Taken before the locks of several VFs of other drivers.
+    /// Taken before the locks of foreign VFs, of which there may be several.
     foreign_lock: Mutex<()>,
     data: T::Data,
     _context: PhantomData<C>,
@@ -83,7 +83,7 @@ impl<T: Driver, C> Device<T, C> {
 }
 
 impl<T: Driver> Device<T> {
-    /// Initialises the memory that `_vfio_alloc_device()` made.
+    /// Initialises the memory that `_vfio_alloc_device()` has allocated.
     ///
     /// # Safety
     ///
@@ -93,7 +93,7 @@ impl<T: Driver> Device<T> {
         const {
             assert!(mem::offset_of!(Self, core) == 0);
             assert!(mem::offset_of!(bindings::vfio_pci_core_device, vdev) == 0);
-            // What `kvzalloc()` promises for any size.
+            // The alignment that `kvzalloc()` guarantees for any size.
             assert!(mem::align_of::<Self>() <= kernel::bindings::ARCH_KMALLOC_MINALIGN);
         }
 
@@ -139,22 +139,22 @@ impl<T: Driver> Device<T> {
         })
     }
 
-    /// Takes the driver out of a device that is not registered any more: drops the driver's data
-    /// and what the core holds.
+    /// Detaches the driver from a device that is no longer registered: drops the driver's data and
+    /// what the core holds.
     ///
-    /// The memory is the VFIO core's, which frees it when the last reference is dropped. Somebody
-    /// who is closing the character device may have one even after this module is gone. So the
-    /// device is left with an empty table of operations, in its own memory.
+    /// The memory belongs to the VFIO core, which frees it when the last reference is dropped. A
+    /// program that is closing the character device may have one even after this module is gone. So
+    /// the device is left with an empty table of operations, in its own memory.
     ///
     /// # Safety
     ///
     /// `vdev` was initialised with [`Device::init`], is not registered with the VFIO core, and the
-    /// caller has a reference to it. It is the last time that the driver uses it.
+    /// caller has a reference to it. The driver does not use it as a `Device<T>` after this.
     pub(super) unsafe fn abandon(vdev: *mut bindings::vfio_device) {
         let this = vdev.cast::<Self>();
         let core = vdev.cast::<bindings::vfio_pci_core_device>();
-        // SAFETY: Both are initialised, and only callbacks of the driver use them, which are over
-        // when the registration is. (The rate limit and the lock need no drop.)
+        // SAFETY: Both are initialised, and only callbacks of the driver use them, which have ended
+        // with the registration. (The rate limit and the lock need no drop.)
         unsafe {
             (&raw mut (*this).data).drop_in_place();
             (&raw mut (*this).open).drop_in_place();
@@ -163,8 +163,8 @@ impl<T: Driver> Device<T> {
         // SAFETY: `vdev` is valid; it has a device set unless its registration failed early.
         let set = unsafe { (*vdev).dev_set };
         if !set.is_null() {
-            // SAFETY: The set lives as long as the device is in it. Others who reset all of the set
-            // look at the device until it is freed.
+            // SAFETY: The set lives as long as the device is in it. A reset of the whole set looks
+            // at the device until it is freed.
             unsafe { kernel::bindings::mutex_lock(&raw mut (*set).lock) };
         }
         // SAFETY: The counterpart of `vfio_pci_core_init_dev()`. It frees `pm_save`, which a reset
@@ -174,11 +174,11 @@ impl<T: Driver> Device<T> {
             (*core).pm_save = ptr::null_mut();
         }
         if !set.is_null() {
-            // SAFETY: It has been taken above.
+            // SAFETY: The lock has been taken above.
             unsafe { kernel::bindings::mutex_unlock(&raw mut (*set).lock) };
         }
-        // SAFETY: The VFIO core uses the table of an unregistered device once more, to release it,
-        // which is after the caller has dropped its reference. The new one is part of the device.
+        // SAFETY: The VFIO core uses the table of an unregistered device only to release it, after
+        // the caller has dropped its reference. The new table is part of the device.
         unsafe { (*vdev).ops = &raw const (*this).no_ops };
     }
 
@@ -216,7 +216,7 @@ impl<T: Driver> Device<T> {
         function::address(self.pdev())
     }
 
-    /// Prints a line about this device, unless there were too many lately: two texts with the name
+    /// Logs a line about this device, unless there were too many lately: two texts with the address
     /// of `pf` between them.
     #[cold]
     pub(crate) fn notice(&self, before: &str, pf: Option<&Self>, after: &str) {
@@ -229,14 +229,14 @@ impl<T: Driver> Device<T> {
     /// Whether SR-IOV is enabled, or just being enabled or disabled.
     pub(crate) fn sriov_active(&self) -> bool {
         // SAFETY: `core` is initialised by the type invariants. The core writes a whole `bool`, and
-        // a volatile read is what `READ_ONCE()` is in C. It orders nothing, and need not: what is
-        // decided by it is the same as a moment earlier or later, and VFs are counted under locks.
+        // a volatile read is what `READ_ONCE()` is in C. It orders nothing, and need not: the
+        // caller could as well have asked a moment earlier or later, and VFs are counted under
+        // locks.
         unsafe { (&raw const (*self.as_raw()).sriov_active).read_volatile() }
     }
 
-    /// Whether somebody has the device open or is just opening it. That can change at any time
-    /// unless the lock of the device set is held, as it is while a character device is being
-    /// opened.
+    /// Whether the device is open or just being opened. That can change at any time unless the lock
+    /// of the device set is held, as it is while a character device is being opened.
     pub(crate) fn is_open(&self) -> bool {
         // SAFETY: `core` is initialised by the type invariants. A volatile read is what
         // `READ_ONCE()` is in C, with which the VFIO core reads the field where it does not hold
@@ -244,7 +244,7 @@ impl<T: Driver> Device<T> {
         unsafe { (&raw const (*self.as_vfio()).open_count).read_volatile() != 0 }
     }
 
-    /// The device that the PF of this VF is for VFIO.
+    /// What VFIO knows of the PF of this VF.
     pub(crate) fn sriov_pf(&self) -> SriovPf<'_, T> {
         // SAFETY: The core sets it before the VF is registered and never again.
         let pf = unsafe { (*self.as_raw()).sriov_pf_core_dev };
@@ -262,20 +262,20 @@ impl<T: Driver> Device<T> {
         SriovPf::Same(unsafe { Self::from_raw(pf.cast()) })
     }
 
-    /// Hands a token to the core: as a PF, for it to compare or to keep; as a VF, to compare it
-    /// with the one the core keeps for the PF.
+    /// Passes a token to the core: for a PF, to be compared or kept; for a VF, to be compared with
+    /// the one that the core keeps for the PF.
     ///
     /// # Errors
     ///
     /// Those of `vfio_pci_core_match_token_uuid()`: `EACCES` if the token is wrong or missing,
-    /// `EINVAL` if there is nothing it could be for.
+    /// `EINVAL` if there is one and none is needed.
     pub(crate) fn core_match_token_uuid(&self, token: Option<&Uuid>) -> Result {
         let uuid = token.map_or(ptr::null(), ptr::from_ref);
         // SAFETY: `Uuid` is laid out as `uuid_t`; a null pointer stands for no token.
         to_result(unsafe { bindings::vfio_pci_core_match_token_uuid(self.as_vfio(), uuid.cast()) })
     }
 
-    /// Keeps `value` until the device is closed.
+    /// Keeps `value` while the device is open, and returns what was kept before.
     ///
     /// # Safety
     ///
@@ -286,7 +286,7 @@ impl<T: Driver> Device<T> {
     }
 }
 
-/// What VFIO knows of a VF's PF.
+/// What VFIO knows of the PF of a VF.
 pub(crate) enum SriovPf<'a, T: Driver> {
     /// The PF is not bound to a VFIO driver.
     None,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! A VFIO PCI driver: its names, and the callbacks that it writes.
+//! A VFIO PCI driver: its names, and the callbacks that it overrides.
 //!
 //! C header: [`include/linux/vfio.h`](srctree/include/linux/vfio.h)
 
@@ -28,12 +28,12 @@ use kernel::{
     prelude::*, //
 };
 
-/// By which names devices find a driver.
+/// The names under which a driver is registered.
 #[derive(Clone, Copy)]
 pub(crate) struct Names {
-    /// The one that devices are given to, and that the log has.
+    /// The name that devices are given to, and that appears in the log.
     pub(super) first: &'static CStr,
-    /// A device of this one is the driver's, too.
+    /// A second name. Its devices belong to the driver, too.
     other: Option<&'static CStr>,
 }
 
@@ -43,8 +43,7 @@ impl Names {
     }
 }
 
-/// A driver under a name, which is that of its PCI driver and of the `driver_override` of its
-/// devices.
+/// A driver under a name: that of its PCI driver, and the `driver_override` of its devices.
 pub(crate) struct DriverName<T: Driver> {
     pub(super) names: Names,
     pub(super) ops: bindings::vfio_device_ops,
@@ -52,8 +51,8 @@ pub(crate) struct DriverName<T: Driver> {
 }
 
 impl<T: Driver> DriverName<T> {
-    /// The driver under the name `first`. `other` is one by which it is registered once more, if it
-    /// is.
+    /// The driver under the name `first`. `other` is the second name under which it is registered,
+    /// if there is one.
     pub(crate) const fn new(first: &'static CStr, other: Option<&'static CStr>) -> Self {
         Self {
             names: Names { first, other },
@@ -63,7 +62,7 @@ impl<T: Driver> DriverName<T> {
     }
 }
 
-/// What a driver decides for every device that it binds, and what does not change until the device
+/// What a driver chooses for every device that it binds, and what does not change until the device
 /// is unbound. Everything is off by default.
 #[derive(Default)]
 pub(crate) struct Options {
@@ -78,15 +77,15 @@ pub(crate) struct Options {
 /// How a device is opened.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Path {
-    /// By `VFIO_GROUP_GET_DEVICE_FD`, as often as the group's user likes.
+    /// By `VFIO_GROUP_GET_DEVICE_FD`, any number of times.
     Group,
-    /// By `VFIO_DEVICE_BIND_IOMMUFD`, if it is not open yet.
+    /// By `VFIO_DEVICE_BIND_IOMMUFD`, only if it is not open yet.
     Cdev,
 }
 
 /// A VFIO PCI driver.
 ///
-/// Whatever it does not override goes to `vfio-pci-core`.
+/// Callbacks that it does not override are those of `vfio-pci-core`.
 #[vtable]
 pub(crate) trait Driver: Sized + 'static {
     /// What the driver keeps for every bound device.
@@ -96,7 +95,7 @@ pub(crate) trait Driver: Sized + 'static {
     /// been closed.
     type Open: Send;
 
-    /// The files in sysfs of every bound device.
+    /// The files of every bound device in sysfs.
     const FOLDER: Option<&'static Folder<Self>> = None;
 
     /// The options of a device that is being bound.
@@ -122,8 +121,8 @@ pub(crate) trait Driver: Sized + 'static {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
-    /// Called when the device has been unregistered and nobody can have it open any more. It is the
-    /// last call for it.
+    /// Called when the device has been unregistered and can no longer be open. It is the last call
+    /// for the device.
     fn unregistered(_dev: &Device<Self, Locked>) {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
@@ -136,8 +135,8 @@ pub(crate) trait Driver: Sized + 'static {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
-    /// Called after the device has been closed, or its opening has failed after `open_device`. What
-    /// the driver kept for the opening has been dropped.
+    /// Called after the device has been closed, or its opening has failed after `open_device`. The
+    /// [`Driver::Open`] of the opening has been dropped.
     fn close_device(_dev: &Device<Self, Closing>) {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
@@ -147,13 +146,13 @@ pub(crate) trait Driver: Sized + 'static {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
-    /// Decides whether the device may be opened by somebody who presents `token`. Called before
-    /// the device is opened, by the thread that opens it; the opening may still fail after this.
+    /// Decides whether a program that presents `token` may open the device. Called before the
+    /// device is opened, by the thread that opens it; the opening may still fail after this.
     fn match_token(_dev: &Device<Self>, _token: Option<&Uuid>, _path: Path) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
-    /// Called when the device is opened by a name with something after the address that is no
+    /// Called when the device is opened by a name in which the text after the address is not a
     /// token.
     fn match_malformed(_dev: &Device<Self>) {
         build_error!(VTABLE_DEFAULT_ERROR)

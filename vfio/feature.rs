@@ -23,32 +23,32 @@ pub(crate) struct FeatureArg {
 }
 
 impl FeatureArg {
-    /// `size` bytes at `ptr`; nothing is known of either.
+    /// `size` bytes at `ptr`; neither has been checked.
     pub(crate) fn new(ptr: UserPtr, size: usize) -> Self {
         Self { ptr, size }
     }
 
-    /// The size in bytes that the caller says there is.
+    /// The size in bytes that the caller has given.
     pub(crate) fn size(&self) -> usize {
         self.size
     }
 
-    /// Reads a `V` from the start of the data and calls `f` with it. It is dropped where it was
-    /// read to and has never been anywhere else.
+    /// Reads a `V` from the start of the data and calls `f` with it. The value is never moved
+    /// before it is dropped, so no copy of it is left behind.
     ///
     /// # Errors
     ///
     /// `EINVAL` if the data is shorter, `EFAULT` if its address is not readable; else those of `f`.
-    // Not inlined, so that PROBE and what goes to the core need no stack.
+    // Not inlined, so that PROBE and requests for the core need no stack for it.
     #[inline(never)]
     pub(crate) fn read_and<V: FromBytes>(self, f: impl FnOnce(&V) -> Result) -> Result {
         if self.size < mem::size_of::<V>() {
             return Err(EINVAL);
         }
-        // SAFETY: Whatever the bytes of a `V` are, they are valid.
+        // SAFETY: Any bytes are a valid `V`, which is `FromBytes`.
         let mut value: V = unsafe { mem::zeroed() };
-        // SAFETY: `value` is that large, and the function treats the other address as one of user
-        // space.
+        // SAFETY: `value` is that large, and the function treats the other address as a user space
+        // address.
         let left = unsafe {
             kernel::bindings::copy_from_user(
                 (&raw mut value).cast(),
@@ -74,8 +74,8 @@ impl FeatureArg {
 
 /// What an ioctl returns: a number that is not negative, or a negative errno.
 ///
-/// It is as C has it, so that what the core returns is handed on as it is. A `Result` would be
-/// made of it and unmade again, for every feature of the core.
+/// This is C's form, in which the answer of the core is passed on unchanged. A `Result` would have
+/// to be made from it and taken apart again, for every feature of the core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) struct IoctlReturn(pub(crate) c_int);

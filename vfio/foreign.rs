@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The VFs of a PF that are not bound to the driver of the PF.
+//! Foreign VFs: those of a PF that are not bound to the driver of the PF.
 //!
-//! If another VFIO driver has one, `vfio-pci-core` counts it as open only when its opening is done,
-//! which takes as long as a reset. Until then the VFIO core holds the lock of the VF's device set;
-//! whoever opens the VF by its character device is asked for the token under that lock, too, and
-//! whoever opens it by its group, just before. And while a driver is bound or unbound the driver
-//! core holds the lock of the device.
+//! If one is bound to another VFIO driver, `vfio-pci-core` counts it as open only at the end of its
+//! opening, which takes as long as a reset. Until then the VFIO core holds the lock of the VF's
+//! device set. It checks the token of an opening by character device under that lock, too, and the
+//! token of an opening by group just before. While a driver is bound or unbound, the driver core
+//! holds the lock of the device.
 //!
 //! C source: [`drivers/vfio/vfio_main.c`](srctree/drivers/vfio/vfio_main.c), `vfio_df_open()`.
 
@@ -41,24 +41,24 @@ use kernel::{
     }, //
 };
 
-/// The VFs of a PF that are not bound to the PF's driver. As long as this lives, none of them is
-/// bound, unbound, opened or closed, but for an opening by group that waits for this to end.
+/// The foreign VFs of a PF. As long as this lives, none of them is bound, unbound, opened or
+/// closed. Only an opening by group can have begun; it waits until this is dropped.
 ///
 /// # Invariants
 ///
-/// The locks of all that are in the list are held, and with them `outer`, which allows that.
+/// The locks of all VFs in the list are held, and so is `outer`, which allows that.
 pub(crate) struct ForeignVfs<'a> {
     _held: Chain<HeldVf>,
     // Dropped after the VFs.
     _outer: Outer<'a>,
 }
 
-/// The lock without which nobody takes more than one of those of VFs.
+/// The lock that must be held to take the locks of more than one VF.
 type Outer<'a> = Guard<'a, (), MutexBackend>;
 
 impl<T: Driver> Device<T> {
-    /// Holds the VFs of this PF that are not bound to its driver. Waits for nobody who does
-    /// something with one of them.
+    /// Holds the foreign VFs of this PF. If one of their locks is taken, it fails and does not
+    /// wait.
     ///
     /// # Errors
     ///
@@ -79,10 +79,10 @@ impl<T: Driver> Device<T> {
             }
         }
         held.for_each_mut(|vf| vf.lock_set(&outer))?;
-        // The device locks come last: an opener tries that of his device with the lock of the set
+        // The device locks come last: an opening tries that of its device with the lock of the set
         // held, and would fail if it were taken.
         held.for_each_mut(|vf| vf.lock_device(&outer))?;
-        // None has been bound since it was looked at.
+        // Check that none has been bound since the list was made.
         held.for_each_mut(|vf| match (&vf.vdev, Registered::of(self, &vf.vf)) {
             (None, Found::Own | Found::Foreign(_)) => Err(EAGAIN),
             _ => Ok(()),
@@ -96,7 +96,7 @@ impl<T: Driver> Device<T> {
 }
 
 impl<T: Driver> Device<T> {
-    /// How many VFs of this PF are open, or just being opened, that are not bound to its driver.
+    /// How many foreign VFs of this PF are open, or just being opened.
     pub(crate) fn open_foreign_vfs(&self) -> u64 {
         let mut all = Vfs {
             pf: self.pdev_raw(),
@@ -161,7 +161,7 @@ impl Vfs {
             at
         });
         // SAFETY: `pf` is valid by the type invariant; `at` is null, or a device with a reference,
-        // which goes to the function.
+        // which passes to the function.
         let next = unsafe { bindings::vfio_pci_rust_next_vf(self.pf, at) };
         // INVARIANT: The function has taken a reference.
         self.at = NonNull::new(next).map(Vf);
@@ -179,7 +179,7 @@ enum Found {
     Foreign(Registered),
 }
 
-/// A VF that is registered with the VFIO core, and stays so as long as this lives.
+/// A VF that is registered with the VFIO core, and stays registered as long as this lives.
 ///
 /// # Invariants
 ///
@@ -191,11 +191,11 @@ struct Registered {
 impl Registered {
     fn of<T: Driver>(pf: &Device<T>, vf: &Vf) -> Found {
         let mut search = Search {
-            // SAFETY: `pf` is registered, so its class is that of all devices of VFIO.
+            // SAFETY: `pf` is registered, so its class is that of all VFIO devices.
             class: unsafe { (*pf.as_vfio()).device.class },
             found: ptr::null_mut(),
         };
-        // SAFETY: The device is valid; `search` outlives the call, and nobody else has it.
+        // SAFETY: The device is valid; `search` outlives the call, and nobody else uses it.
         unsafe {
             kernel::bindings::device_for_each_child(
                 vf.as_dev(),
@@ -220,7 +220,7 @@ impl Registered {
 impl Registered {
     fn is_open(&self) -> bool {
         // SAFETY: `vdev` is registered. A volatile read is what `READ_ONCE()` is in C. The answer
-        // is for people to read, and nothing hangs on when it was true.
+        // is only shown to people, and may be out of date.
         unsafe { (&raw const (*self.vdev.as_ptr()).open_count).read_volatile() != 0 }
     }
 }
@@ -232,18 +232,18 @@ impl Drop for Registered {
     }
 }
 
-/// Looks for the device of VFIO among the children of a PCI device.
+/// A search for the VFIO device among the children of a PCI device.
 struct Search {
     class: *const class,
     found: *mut bindings::vfio_device,
 }
 
 impl Search {
-    /// Takes a reference to the registration of `child`, if it is a registered device of VFIO.
+    /// Takes a reference to the registration of `child`, if it is a registered VFIO device.
     ///
-    /// Whoever walks through children has a reference to each for a moment. If `child` is not
-    /// registered any more, that one can be the last, and then its driver may be gone, as with
-    /// everybody else who looks at the class of VFIO.
+    /// The walk through the children holds a reference to each for a moment. If `child` is no
+    /// longer registered, that reference can be the last one, dropped when the driver of `child`
+    /// may be gone. The same is true for everybody else who looks at the devices of the VFIO class.
     ///
     /// # Safety
     ///
@@ -264,7 +264,7 @@ impl Search {
     }
 }
 
-/// A lock that is held.
+/// A mutex that is held.
 ///
 /// # Invariants
 ///
@@ -272,12 +272,13 @@ impl Search {
 struct Locked(*mut mutex);
 
 impl Locked {
-    /// Takes the lock, if nobody has it. It is not waited for: who opens a VF has its locks for
-    /// long, and can make that last, since VFIO reads user memory under that of the device set.
+    /// Takes the lock if it is free, and does not wait for it: the opening of a VF holds its locks
+    /// for long, and its user can prolong that, since VFIO reads user memory under the lock of the
+    /// device set.
     ///
     /// # Errors
     ///
-    /// `EAGAIN` if somebody has it.
+    /// `EAGAIN` if the lock is taken.
     ///
     /// # Safety
     ///
@@ -300,7 +301,7 @@ impl Drop for Locked {
     }
 }
 
-/// A VF that is not bound to the driver of its PF, with its locks, if they have been taken.
+/// A foreign VF, with those of its locks that have been taken.
 struct HeldVf {
     // In the order in which they are dropped.
     device_lock: Option<Locked>,

@@ -15,7 +15,7 @@ use kernel::{
     sync::aref::ARef, //
 };
 
-/// What a PCI function is to SR-IOV.
+/// The role of a PCI function in SR-IOV.
 pub(crate) enum Function {
     /// A physical function with the SR-IOV capability.
     Physical,
@@ -26,7 +26,7 @@ pub(crate) enum Function {
 }
 
 impl Function {
-    /// What `pdev` is.
+    /// The role of `pdev`.
     pub(crate) fn of(pdev: &pci::Device) -> Self {
         let pdev = ptr::from_ref(pdev).cast::<kernel::bindings::pci_dev>();
         // SAFETY: `pci::Device` transparently wraps a valid `struct pci_dev`, whose two bits are
@@ -48,18 +48,18 @@ impl Function {
 }
 
 /// The address of a function as text, as in `lspci -D`.
-// Not `device::Device::name()`, in which the length of the text is an addition that could panic.
+// Not `device::Device::name()`, which computes the length with an addition that could panic.
 pub(super) fn address(pdev: &pci::Device) -> &[u8] {
     let pdev = ptr::from_ref(pdev).cast::<kernel::bindings::pci_dev>();
-    // SAFETY: `pci::Device` transparently wraps a valid `struct pci_dev`, which keeps its name, a C
-    // string, as long as it is there.
+    // SAFETY: `pci::Device` transparently wraps a valid `struct pci_dev`, whose name is a C string
+    // that lives as long as the device.
     unsafe {
         let text = kernel::bindings::dev_name(&raw const (*pdev).dev);
         slice::from_raw_parts(text.cast(), kernel::bindings::strlen(text))
     }
 }
 
-/// The function that is at this address.
+/// The function at this address, if there is one.
 pub(super) fn find(at: Address) -> Option<ARef<pci::Device>> {
     // SAFETY: The function can be called with any numbers.
     let pdev = unsafe {

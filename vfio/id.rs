@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Patterns for the IDs of PCI devices, and their text.
+//! Patterns for the IDs of PCI devices, and their text form.
 //!
 //! Depends on `core` alone, so that it compiles on the host too.
 
-/// A pattern for the IDs of PCI devices, as the file `new_id` of a driver takes it.
+/// A pattern for the IDs of PCI devices, as the file `new_id` of a driver accepts it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Id {
     pub(crate) vendor: u32,
@@ -16,13 +16,13 @@ pub(crate) struct Id {
 }
 
 impl Id {
-    /// Stands for any subsystem, C's `PCI_ANY_ID`.
+    /// Matches any ID: C's `PCI_ANY_ID`.
     pub(crate) const ANY: u32 = u32::MAX;
 
-    /// Reads `vendor:device[:subvendor[:subdevice[:class[:class_mask]]]]`, in hexadecimal, and
-    /// returns nothing if vendor and device are not there.
+    /// Parses `vendor:device[:subvendor[:subdevice[:class[:class_mask]]]]`, in hexadecimal, and
+    /// returns `None` if vendor or device is missing.
     ///
-    /// Like C's `sscanf()` it takes blanks and a `0x` before a number, keeps the last 32 bits of
+    /// Like C's `sscanf()` it accepts blanks and a `0x` before a number, keeps the last 32 bits of
     /// one, and ignores what follows the last number that it understands.
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         let mut fields = [None; 6];
@@ -43,16 +43,16 @@ impl Id {
     }
 }
 
-/// The numbers of a text that are separated by colons; who reads them stops where one is missing.
+/// The numbers of a text that are separated by colons, up to where one is missing.
 fn numbers(text: &[u8]) -> impl Iterator<Item = u32> + '_ {
     let mut left = Some(text);
     core::iter::from_fn(move || {
         let mut text = left.take()?;
-        // What C's `isspace()` holds for a blank.
+        // The blanks of the kernel's `isspace()`.
         while let [b'\t'..=b'\r' | b' ' | 0xa0, rest @ ..] = text {
             text = rest;
         }
-        // C's digits may be missing behind the prefix.
+        // As in C, there may be no digits after the prefix.
         let (text, mut value) = match text {
             [b'0', b'x' | b'X', rest @ ..] => (rest, Some(0)),
             _ => (text, None),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Memory for KUnit tests: a user's, and that of what was dropped.
+//! Memory for KUnit tests: user memory, and that of dropped values.
 //!
 //! C header: [`include/kunit/test.h`](srctree/include/kunit/test.h)
 
@@ -25,7 +25,7 @@ use kernel::{
     }, //
 };
 
-/// A page of user memory, for as long as the test runs, with nothing behind it.
+/// A page of user memory, for as long as the test runs, with no memory behind it.
 pub(crate) struct UserPage(usize);
 
 impl UserPage {
@@ -65,7 +65,7 @@ impl UserPage {
         self.0.wrapping_add(PAGE_SIZE)
     }
 
-    /// The address of which `size` bytes are there, and no more.
+    /// The address of the last `size` bytes of the page.
     pub(crate) fn last(&self, size: usize) -> UserPtr {
         UserPtr::from_addr(self.end().wrapping_sub(size))
     }
@@ -85,7 +85,7 @@ impl UserPage {
     }
 }
 
-/// Makes a value, uses it, drops it, and returns the bytes that it leaves behind in its memory.
+/// Creates a value, uses it, drops it, and returns the bytes that it leaves behind in its memory.
 pub(crate) fn bytes_after_drop<T, E>(
     init: impl PinInit<T, E>,
     act: impl FnOnce(&T),

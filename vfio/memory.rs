@@ -25,7 +25,7 @@ pub(crate) struct Memory {
 // SAFETY: The mapping belongs to no thread, and any thread may call `memunmap()`.
 unsafe impl Send for Memory {}
 
-// SAFETY: The memory is only read, as one that changes.
+// SAFETY: The memory is only read, and read as memory that may change.
 unsafe impl Sync for Memory {}
 
 impl Memory {
@@ -33,16 +33,16 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// `ENOMEM` if they cannot be mapped, for example since they are RAM only in part.
+    /// `ENOMEM` if they cannot be mapped, for example because only a part of them is RAM.
     pub(crate) fn map(address: u64, len: usize) -> Result<Self> {
         // `resource_size_t` has 32 bits on some machines.
         #[allow(clippy::useless_conversion)]
         let address = address.try_into().map_err(|_| ENOMEM)?;
-        // SAFETY: It can be asked for any memory.
+        // SAFETY: The function can be called with any address and size.
         let start = unsafe {
             bindings::memremap(address, len, bindings::MEMREMAP_WB as kernel::ffi::c_ulong)
         };
-        // INVARIANT: As it says.
+        // INVARIANT: `start` is what `memremap()` returned.
         NonNull::new(start.cast())
             .map(|start| Self { start, len })
             .ok_or(ENOMEM)
@@ -64,13 +64,13 @@ impl Memory {
         Ok(bytes)
     }
 
-    /// Fills `bytes` with those from `at` on, or fails as `read`.
+    /// Fills `bytes` with those from `at` on. Fails like `read`.
     fn fill(&self, bytes: &mut [u8], at: usize) -> Result {
         let end = at.checked_add(bytes.len()).filter(|end| *end <= self.len);
         end.ok_or(EFAULT)?;
         for (i, byte) in bytes.iter_mut().enumerate() {
-            // SAFETY: It is mapped, by the type invariants and the check above. It may change, so
-            // it is read as volatile.
+            // SAFETY: The byte is mapped, by the type invariants and the check above. It may
+            // change, so the read is volatile.
             *byte = unsafe { self.start.add(at.wrapping_add(i)).read_volatile() };
         }
         Ok(())

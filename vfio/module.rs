@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What belongs to the module of this driver alone: its parameters, and what it does for them when
-//! it is loaded. Nothing else in this room uses it.
+//! What is specific to the module of this driver: its parameters, and what it does for them when it
+//! is loaded. Nothing else below `vfio` uses it.
 
 mod link;
 pub(crate) mod list;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The names by which devices are opened through their group.
+//! The names by which devices are opened through a group.
 //!
 //! Depends on `core` alone, so that it compiles on the host too.
 
@@ -9,21 +9,21 @@ use core::ops::Range;
 /// The length of a UUID as text, in bytes.
 pub(crate) const UUID_TEXT_LEN: usize = 36;
 
-/// What a name in `VFIO_GROUP_GET_DEVICE_FD` says about one device.
+/// What a name in `VFIO_GROUP_GET_DEVICE_FD` means for one device.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Name {
-    /// It is the name of another device.
+    /// It names another device.
     Other,
-    /// It is the device's, and nothing more.
+    /// It is the address of the device, and nothing else.
     Bare,
-    /// It is the device's, and has [`UUID_TEXT_LEN`] bytes at this place that should be a token.
+    /// It names the device, and has [`UUID_TEXT_LEN`] bytes at this place that should be a token.
     WithToken(Range<usize>),
-    /// It is the device's, and what follows makes no sense.
+    /// It names the device, and the text after the address is invalid.
     Malformed,
 }
 
 impl Name {
-    /// Reads `ADDRESS[ vf_token=UUID]`, with any number of blanks after the address and after the
+    /// Parses `ADDRESS[ vf_token=UUID]`, with any number of blanks after the address and after the
     /// UUID, as `vfio_pci_core_match()` does.
     pub(crate) fn parse(name: &[u8], address: &[u8]) -> Self {
         let Some(mut rest) = name.strip_prefix(address) else {
@@ -41,7 +41,7 @@ impl Name {
             if rest.is_empty() {
                 break;
             }
-            // An option that is unknown, or is there twice.
+            // An unknown option, or one that occurs twice.
             let (None, Some(text)) = (&token, rest.strip_prefix(b"vf_token=")) else {
                 return Self::Malformed;
             };

@@ -28,7 +28,7 @@ unsafe impl Send for RateLimit {}
 unsafe impl Sync for RateLimit {}
 
 impl RateLimit {
-    /// Starts with nothing counted.
+    /// A limit with no event counted yet.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             // INVARIANT: The helper initialises all of the state.

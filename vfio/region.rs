@@ -28,25 +28,24 @@ use kernel::{
 /// Users find it by its [`Kind`]. Several may use it at the same time.
 #[vtable]
 pub(crate) trait Region: Send + Sync + Sized + 'static {
-    /// Reads the bytes `at` to a user, who has just as much room for them.
+    /// Reads the bytes `at` into user memory. `to` has room for just as many bytes.
     ///
     /// # Errors
     ///
-    /// The user gets an error as it is. If it is not at the first byte, some have been read all the
-    /// same.
+    /// The user gets the error. Some bytes may have been read before it.
     fn read(&self, at: Span, to: &mut UserSliceWriter) -> Result;
 
-    /// Writes just as many bytes of a user as `at` has to there. Without this the region cannot be
-    /// written.
+    /// Writes the bytes `at` from user memory. `from` has just as many bytes. Without this method
+    /// the region cannot be written.
     ///
     /// # Errors
     ///
-    /// As of `read`.
+    /// As for `read`.
     fn write(&self, _at: Span, _from: &mut UserSliceReader) -> Result {
         Err(EINVAL)
     }
 
-    /// Tells in `VFIO_DEVICE_GET_REGION_INFO` more of the region than its size.
+    /// Adds capabilities of the region to the answer of `VFIO_DEVICE_GET_REGION_INFO`.
     ///
     /// # Errors
     ///
@@ -56,18 +55,18 @@ pub(crate) trait Region: Send + Sync + Sized + 'static {
     }
 }
 
-/// What a region is, as users look for it: `type` and `subtype` of `struct
+/// The kind of a region, by which users find it: `type` and `subtype` of `struct
 /// vfio_region_info_cap_type`.
 #[derive(Clone, Copy)]
 pub(crate) struct Kind {
-    /// The type; for one of a vendor [`Kind::of_vendor`].
+    /// The type. For that of a vendor, see [`Kind::of_vendor`].
     pub(crate) type_: u32,
-    /// Which of that type.
+    /// The subtype.
     pub(crate) subtype: u32,
 }
 
 impl Kind {
-    /// One that the vendor with this ID has defined for its devices.
+    /// A kind that the vendor with this ID has defined for its devices.
     pub(crate) const fn of_vendor(vendor: u16, subtype: u32) -> Self {
         Self {
             type_: bindings::VFIO_REGION_TYPE_PCI_VENDOR_TYPE | vendor as u32,
@@ -76,11 +75,11 @@ impl Kind {
     }
 }
 
-/// The capabilities of a region that is being told of.
+/// The capabilities in an answer of `VFIO_DEVICE_GET_REGION_INFO`.
 pub(crate) struct Capabilities<'a>(&'a mut bindings::vfio_info_cap);
 
 impl Capabilities<'_> {
-    /// Adds one of this ID and version, with a number in the place of its first field.
+    /// Adds a capability with this ID and version, and a number behind its header.
     ///
     /// # Errors
     ///
@@ -101,8 +100,8 @@ impl Capabilities<'_> {
             },
             value,
         };
-        // SAFETY: The capability starts with its header and is of that size, with no byte between
-        // its fields, and is copied. The list is one that the VFIO core fills.
+        // SAFETY: The capability starts with its header, is of that size without padding, and is
+        // copied. The list is one that the VFIO core fills.
         to_result(unsafe {
             bindings::vfio_info_add_capability(
                 self.0,
@@ -148,10 +147,10 @@ impl<R: Region> RegionVTable<R> {
             pos as u64 & START_BITS,
         );
         let added = index.wrapping_sub(bindings::VFIO_PCI_NUM_REGIONS as usize);
-        // SAFETY: The core has looked that there is a region of that number. It only changes what
-        // is behind `region` while the device is being opened or closed.
+        // SAFETY: The core has checked that there is a region of that number. It changes the array
+        // behind `region` only while the device is being opened or closed.
         let region = unsafe { &*(*vdev).region.add(added) };
-        // SAFETY: `data` comes from `KBox::into_raw()`, and it is given back in `release()` alone.
+        // SAFETY: `data` comes from `KBox::into_raw()`, and only `release()` takes it back.
         let data = unsafe { &*region.data.cast::<R>() };
         let Some(at) = Span::clip(start, count, region.size) else {
             return EINVAL.to_errno() as isize;
@@ -178,8 +177,8 @@ impl<R: Region> RegionVTable<R> {
 
     /// # Safety
     ///
-    /// Called by `vfio-pci-core` for a region with this table, once, after which it uses it no
-    /// more.
+    /// Called once by `vfio-pci-core` for a region with this table, which it does not use after
+    /// that.
     unsafe extern "C" fn release(
         _vdev: *mut bindings::vfio_pci_core_device,
         region: *mut bindings::vfio_pci_region,
@@ -197,7 +196,7 @@ impl<R: Region> RegionVTable<R> {
         region: *mut bindings::vfio_pci_region,
         caps: *mut bindings::vfio_info_cap,
     ) -> c_int {
-        // SAFETY: `data` comes from `KBox::into_raw()`, and it is given back in `release()` alone.
+        // SAFETY: `data` comes from `KBox::into_raw()`, and only `release()` takes it back.
         let data = unsafe { &*(*region).data.cast::<R>() };
         // SAFETY: By the requirement of this function.
         let mut caps = Capabilities(unsafe { &mut *caps });
@@ -209,8 +208,8 @@ impl<R: Region> RegionVTable<R> {
 }
 
 impl<T: Driver> Enabled<'_, T> {
-    /// Adds a region of `size` bytes, which its user finds by its kind. It is dropped when the
-    /// device has been closed, or if its opening fails.
+    /// Adds a region of `size` bytes, which its user finds by its kind. The region is dropped when
+    /// the device has been closed, or if its opening fails.
     ///
     /// # Errors
     ///
@@ -222,8 +221,8 @@ impl<T: Driver> Enabled<'_, T> {
             bindings::VFIO_REGION_INFO_FLAG_READ
         };
         let data = KBox::into_raw(KBox::new(region, GFP_KERNEL_ACCOUNT)?);
-        // SAFETY: The device is enabled and nobody uses it yet, so that its regions may change. The
-        // table is of the type of `data`, which is from here on that of the region.
+        // SAFETY: The device is enabled and nobody uses it yet, so its regions may change. The
+        // table is that of the type of `data`, which belongs to the region from here on.
         to_result(unsafe {
             bindings::vfio_pci_core_register_dev_region(
                 self.as_raw(),
@@ -236,7 +235,7 @@ impl<T: Driver> Enabled<'_, T> {
             )
         })
         .inspect_err(|_| {
-            // SAFETY: `data` comes from `KBox::into_raw()`, and there is no region that has it.
+            // SAFETY: `data` comes from `KBox::into_raw()`, and no region has it.
             drop(unsafe { KBox::from_raw(data) })
         })
     }
@@ -284,7 +283,7 @@ mod tests {
         }
     }
 
-    /// One region of a device that has nothing else.
+    /// Calls `act` with a device that has one region and nothing else.
     fn with_region(act: impl FnOnce(*mut bindings::vfio_pci_core_device) -> Result) -> Result {
         type Core = bindings::vfio_pci_core_device;
         let mut core = KBox::new(core::mem::MaybeUninit::<Core>::zeroed(), GFP_KERNEL)?;
@@ -335,7 +334,7 @@ mod tests {
             assert_eq!(seen, [8, 8, 8, 6]);
             assert_eq!(rw(core, &page, 4, 1, false), (invalid, 4));
             assert_eq!(rw(core, &page, 4, 1, true), (invalid, 4));
-            // The page ends before what is asked for does, and so does not the region.
+            // The page ends before the requested bytes do, but the region does not.
             page.fill_last(&[5])?;
             let start = i64::from(bindings::VFIO_PCI_NUM_REGIONS);
             let mut pos = start << bindings::VFIO_PCI_OFFSET_SHIFT;

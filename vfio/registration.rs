@@ -2,8 +2,8 @@
 
 //! Registration of a VFIO PCI driver with the PCI bus.
 //!
-//! [`kernel::pci::Adapter`] does not fit: `vfio-pci-core` wants its own device as the driver data,
-//! DMA has to stay under the control of VFIO, and the driver must be asked about SR-IOV.
+//! [`kernel::pci::Adapter`] does not fit: `vfio-pci-core` requires its own device as the driver
+//! data, DMA must stay under the control of VFIO, and the driver needs a callback for SR-IOV.
 //!
 //! C header: [`include/linux/pci.h`](srctree/include/linux/pci.h)
 
@@ -32,7 +32,7 @@ use kernel::{
     types::Opaque, //
 };
 
-/// The functions of the PCI part of the core that every device uses.
+/// The operations of `vfio-pci-core` that every device uses.
 static PCI_OPS: bindings::vfio_pci_device_ops = bindings::vfio_pci_device_ops {
     #[cfg(CONFIG_VFIO_PCI_DMABUF)]
     get_dmabuf_phys: Some(bindings::vfio_pci_core_get_dmabuf_phys),
@@ -40,8 +40,8 @@ static PCI_OPS: bindings::vfio_pci_device_ops = bindings::vfio_pci_device_ops {
     get_dmabuf_phys: None,
 };
 
-/// The devices that the driver takes if it is the one of their `driver_override`: all. Like that of
-/// every VFIO driver it takes none by itself.
+/// All devices match, but only if their `driver_override` names the driver: like every VFIO driver,
+/// it binds to no device by itself.
 static ID_TABLE: [kernel::bindings::pci_device_id; 2] = {
     // SAFETY: All fields are numbers.
     let end: kernel::bindings::pci_device_id = unsafe { mem::zeroed() };
@@ -58,12 +58,12 @@ static ID_TABLE: [kernel::bindings::pci_device_id; 2] = {
     ]
 };
 
-/// A VFIO PCI driver that is registered for as long as this lives.
+/// A VFIO PCI driver, which is registered until this is dropped.
 ///
 /// # Invariants
 ///
 /// `driver` is registered with the PCI bus, and its callbacks are those of this type. `ops` is a
-/// table of `T`, and that of every device that they make.
+/// table of `T`, and that of every device that they create.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Registration<T: Driver> {
     #[pin]
@@ -74,7 +74,8 @@ pub(crate) struct Registration<T: Driver> {
 
 // SAFETY: A driver may be unregistered from another thread than the one that registered it.
 unsafe impl<T: Driver> Send for Registration<T> {}
-// SAFETY: `add_id()`, all that a shared reference can do, takes the locks that it needs.
+// SAFETY: Through a shared reference, `add_id()` takes the locks that it needs, and all else only
+// reads what never changes.
 unsafe impl<T: Driver> Sync for Registration<T> {}
 
 impl<T: Driver> Registration<T> {
@@ -91,8 +92,8 @@ impl<T: Driver> Registration<T> {
         Self::register(name, &name.ops, module_name, module)
     }
 
-    /// Registers the driver once more, under another name. A device of either is one of the same
-    /// driver, which the table of operations tells; new VFs get the first name.
+    /// Registers the driver once more, under another name. Devices of both names have the same
+    /// table of operations, and so belong to the same driver; new VFs get the first name.
     ///
     /// # Errors
     ///
@@ -115,7 +116,7 @@ impl<T: Driver> Registration<T> {
         let init = try_pin_init!(Self {
             name,
             ops,
-            // Last, since devices are bound from inside of the registration.
+            // Last, since devices may be bound before the registration returns.
             driver <- Opaque::try_ffi_init(move |slot: *mut kernel::bindings::pci_driver| {
                 // SAFETY: `slot` is valid for writes, and a `struct pci_driver` may be all zeroes.
                 let driver = unsafe {
@@ -144,7 +145,7 @@ impl<T: Driver> Registration<T> {
         KBox::pin_init(init, GFP_KERNEL)
     }
 
-    /// Makes the driver take devices with these IDs, those that are there and that will come.
+    /// Makes the driver bind devices with these IDs, those that exist and those that appear later.
     ///
     /// # Errors
     ///
@@ -165,7 +166,7 @@ impl<T: Driver> Registration<T> {
         })
     }
 
-    /// By which names devices find the driver.
+    /// The names under which the driver is registered.
     pub(crate) fn names(&self) -> Names {
         self.name.names
     }
@@ -186,13 +187,13 @@ impl<T: Driver> Registration<T> {
             let dev = unsafe { &raw mut (*pdev).dev };
 
             // SAFETY: The size is that of the type that the ops table initialises; the table lives
-            // as long as the module, and the device is taken from it before.
+            // as long as the module, and the device is detached from it before.
             let vdev = from_err_ptr(unsafe {
                 bindings::_vfio_alloc_device(mem::size_of::<Device<T>>(), dev, (*this).ops)
             })?;
             let core = vdev.cast::<bindings::vfio_pci_core_device>();
 
-            // SAFETY: The core demands that its device is the driver data, and `core` is valid.
+            // SAFETY: The core requires that its device is the driver data, and `core` is valid.
             unsafe {
                 kernel::bindings::dev_set_drvdata(dev, core.cast());
                 (*core).pci_ops = &raw const PCI_OPS;
@@ -205,8 +206,8 @@ impl<T: Driver> Registration<T> {
                     let pdev = unsafe { &*pdev.cast::<pci::Device>() };
                     dev_warn!(
                         pdev,
-                        "not bound: it has no IOMMU group; switch the IOMMU on in the firmware, \
-                         and on an Intel machine boot with intel_iommu=on\n"
+                        "not bound: the device has no IOMMU group; enable the IOMMU in the \
+                         firmware, and on an Intel machine boot with intel_iommu=on\n"
                     );
                 }
                 // SAFETY: The device is not registered.
@@ -241,7 +242,7 @@ impl<T: Driver> Registration<T> {
             // SAFETY: The reference of `probe` keeps the device, and the bus still holds its lock.
             T::unregistered(unsafe { Device::from_raw(vdev) });
         }
-        // SAFETY: It is not registered any more.
+        // SAFETY: The device is no longer registered, and this is the last use of it.
         unsafe { Self::put(vdev) };
     }
 

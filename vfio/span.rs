@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Stretches of bytes.
+//! Ranges of bytes.
 //!
 //! Depends on `core` alone, so that it compiles on the host too.
 
@@ -9,11 +9,11 @@ use core::{
     ops::Range, //
 };
 
-/// A stretch of bytes of a region, for as many of which somebody has asked.
+/// The bytes of a region that a user has asked for, or a part of them.
 ///
 /// # Invariants
 ///
-/// `start` is not behind `end`.
+/// `start` is not greater than `end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
     start: usize,
@@ -21,49 +21,48 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// What there is of `len` bytes from `start` on, in a region of `size` bytes: fewer where the
-    /// region ends, and nothing if `start` is not in it.
+    /// The `len` bytes from `start` on in a region of `size` bytes: fewer if the region ends before
+    /// that, and `None` if `start` is not in it.
     pub(crate) fn clip(start: u64, len: usize, size: usize) -> Option<Self> {
         let start = usize::try_from(start).ok()?;
-        // INVARIANT: Of a sum with `start` the larger one is not before it, and nor is `size`.
+        // INVARIANT: A saturating sum with `start` is not less than `start`, and neither is `size`.
         (start < size).then(|| Self {
             start,
             end: min(start.saturating_add(len), size),
         })
     }
 
-    /// How many bytes it is.
+    /// The number of bytes.
     pub(crate) fn len(self) -> usize {
         self.end.saturating_sub(self.start)
     }
 
-    /// The bytes by their numbers.
+    /// The offsets of the bytes.
     pub(crate) fn range(self) -> Range<usize> {
         self.start..self.end
     }
 
-    /// These of `bytes`, if all are there.
+    /// The part of `bytes` at these offsets, if it has all of them.
     pub(crate) fn of(self, bytes: &[u8]) -> Option<&[u8]> {
         bytes.get(self.range())
     }
 
-    /// The same bytes of a region of which `base` is the first, for a span that starts there or
-    /// later.
+    /// The same bytes with offsets from `base`, for a span that does not start before that.
     pub(crate) fn from(self, base: usize) -> Self {
-        // INVARIANT: The same number is taken from both, but for what would be less than nothing.
+        // INVARIANT: A saturating subtraction of the same number from both keeps their order.
         Self {
             start: self.start.saturating_sub(base),
             end: self.end.saturating_sub(base),
         }
     }
 
-    /// Takes away the bytes before `end` and returns them; nothing if there are none.
+    /// Removes the bytes before `end` and returns them; `None` if there are none.
     pub(crate) fn take_before(&mut self, end: usize) -> Option<Self> {
         let end = min(end, self.end);
         if self.start >= end {
             return None;
         }
-        // INVARIANT: `end` is behind `start`, and not behind the end of this span.
+        // INVARIANT: `end` is greater than `start`, and not greater than the end of this span.
         let part = Self {
             start: self.start,
             end,
@@ -72,8 +71,8 @@ impl Span {
         Some(part)
     }
 
-    /// Takes away the first 4, 2 or 1 bytes, as many as there are and as their number is a multiple
-    /// of, and returns them; nothing if none is left.
+    /// Removes the first 4, 2 or 1 bytes and returns them, as many as exist and are naturally
+    /// aligned; `None` if none is left.
     pub(crate) fn take_aligned(&mut self) -> Option<Self> {
         let width = if self.start & 3 == 0 && self.len() >= 4 {
             4

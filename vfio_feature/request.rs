@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The checks that every `VFIO_DEVICE_FEATURE` request has to pass.
+//! The checks that every `VFIO_DEVICE_FEATURE` request must pass.
 //!
-//! Pure, so that the same file compiles on the host, where it is tested.
+//! Pure: the same file compiles on the host, where it is tested.
 //!
 //! UAPI: `struct vfio_device_feature` in
 //! [`include/uapi/linux/vfio.h`](srctree/include/uapi/linux/vfio.h)
@@ -15,9 +15,9 @@ pub(crate) const INDEX_MASK: u32 = 0xffff;
 pub(crate) const GET: u32 = 1 << 16;
 /// Write the feature's data.
 pub(crate) const SET: u32 = 1 << 17;
-/// Ask whether the feature, and GET and SET where asked for, are supported.
+/// Ask whether the feature is supported, and GET and SET, if their bits are set.
 pub(crate) const PROBE: u32 = 1 << 18;
-/// The bits that say what to do.
+/// The bits that select operations.
 const OPERATIONS: u32 = GET | SET | PROBE;
 
 /// The feature index in the flags of a request.
@@ -40,18 +40,18 @@ impl Operations {
     }
 }
 
-/// What is left to do after all checks.
+/// What remains to be done when all checks have passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Nothing: the answer is that the feature and the operations asked for are supported.
+    /// Answer that the feature and the requested operations are supported.
     Probe,
-    /// Fill the caller's data.
+    /// Write the feature's data to the caller.
     Get,
-    /// Take over the caller's data.
+    /// Read the feature's data from the caller.
     Set,
 }
 
-/// The flags of a request whose bits make sense together.
+/// The flags of a request, in a valid combination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Request(u32);
 
@@ -68,13 +68,13 @@ impl Request {
         Ok(Self(flags))
     }
 
-    /// Checks the request against a feature that offers `offered` and has `needed` bytes of data,
-    /// where the caller has `given` bytes.
+    /// Checks the request against a feature with the operations `offered` and `needed` bytes of
+    /// data, for a caller that provides `given` bytes.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if an operation is asked for that the feature does not offer; or without PROBE, if
-    /// none is asked for, or the caller has less data than the feature.
+    /// `EINVAL` if an operation is requested that the feature does not offer; or, without PROBE, if
+    /// none is requested, or the caller provides too little data.
     pub(crate) fn check(self, offered: Operations, needed: usize, given: usize) -> Result<Action> {
         let asked = self.0 & (GET | SET);
         if asked & !offered.bits() != 0 {
@@ -83,7 +83,7 @@ impl Request {
         if self.0 & PROBE != 0 {
             return Ok(Action::Probe);
         }
-        // Not both, see `new()`.
+        // GET and SET are not both set, see `new()`.
         if asked == 0 || given < needed {
             return Err(EINVAL);
         }

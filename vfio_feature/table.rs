@@ -2,8 +2,8 @@
 
 //! Tables of features.
 //!
-//! A line of a [`feature_table!`] is an index, what can be done, the type of the data, and who does
-//! it. The rest is the same for all features and is here: sizes, which come from the type; copies
+//! A line of a [`feature_table!`] has an index, the operations, the type of the data, and the
+//! handlers. What is the same for all features is here: sizes, which follow from the type; copies
 //! from and to user space; the order of the checks.
 
 use super::request::{
@@ -21,9 +21,10 @@ use kernel::{
     }, //
 };
 
-/// Makes the function that answers the `VFIO_DEVICE_FEATURE` calls for one type of device.
+/// Defines the function that answers the `VFIO_DEVICE_FEATURE` calls for one type of device.
 ///
-/// The lines are, where `INDEX` is a constant and the functions take the device first:
+/// The lines have these forms, where `INDEX` is a constant, and the functions take the device
+/// first:
 ///
 /// ```ignore
 /// INDEX => get: Data = get_data;                      // fn(&Device) -> Result<Data>
@@ -32,20 +33,20 @@ use kernel::{
 /// INDEX => set: Data = set_data where has_it;         // fn(&Device) -> bool, on any line
 /// ```
 ///
-/// All else is handed to the device's `core_ioctl_feature()` as it came.
+/// All other requests are passed to the device's `core_ioctl_feature()` unchanged.
 ///
-/// `Data` must be `AsBytes` to be got, and `FromBytes` to be set. What may not cross
-/// to user space does not compile, and neither does an index that is there twice.
+/// For GET, `Data` must be `AsBytes`, and for SET, `FromBytes`. A type that must not cross to user
+/// space does not compile, nor does an index that occurs twice.
 ///
 /// # Errors
 ///
-/// If the device has a feature of the table, the first one that applies decides:
+/// If the device has a feature of the table, the first condition that applies decides:
 ///
-/// - `EINVAL` if the flags make no sense, see [`Request::new`].
+/// - `EINVAL` if the flags are invalid, see [`Request::new`].
 /// - `EINVAL` if the feature does not offer the operation, or there is too little data, see
 ///   [`Request::check`].
 /// - `EFAULT` if the data cannot be read, or written.
-/// - What the function of the feature answers. It is not called before all else is right.
+/// - The error of the feature's function, which SET calls only after all these checks.
 macro_rules! feature_table {
     (
         $(#[$attr:meta])*
@@ -87,7 +88,7 @@ macro_rules! feature_table {
 
 pub(crate) use feature_table;
 
-/// Whether no number is there twice.
+/// Whether no number occurs twice.
 pub(crate) const fn are_distinct(numbers: &[u32]) -> bool {
     let mut i = 0;
     while i < numbers.len() {
@@ -103,7 +104,7 @@ pub(crate) const fn are_distinct(numbers: &[u32]) -> bool {
     true
 }
 
-/// A feature that can be got.
+/// Answers a request for a feature that offers GET.
 #[allow(dead_code, reason = "not every driver has such a feature")]
 pub(crate) fn get<D, T: AsBytes>(
     flags: u32,
@@ -123,7 +124,7 @@ pub(crate) fn get<D, T: AsBytes>(
     }
 }
 
-/// A feature that can be set.
+/// Answers a request for a feature that offers SET.
 #[allow(dead_code, reason = "not every driver has such a feature")]
 pub(crate) fn set<D, T: FromBytes>(
     flags: u32,
@@ -143,7 +144,7 @@ pub(crate) fn set<D, T: FromBytes>(
     }
 }
 
-/// A feature that can be got and set.
+/// Answers a request for a feature that offers GET and SET.
 #[allow(dead_code, reason = "not every driver has such a feature")]
 pub(crate) fn get_set<D, T: AsBytes + FromBytes>(
     flags: u32,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Tests of tables of features, with made-up features on a toy device and real user memory; and of
-//! the VF token behind such a table.
+//! Tests of feature tables, with invented features of a toy device and real user memory; and of the
+//! VF token behind such a table.
 
 use super::table::feature_table;
 use crate::{
@@ -38,10 +38,10 @@ const GET: u32 = 1 << 16;
 const SET: u32 = 1 << 17;
 const PROBE: u32 = 1 << 18;
 
-/// The color of the lamp: a size that no alignment knows.
+/// The color of the lamp, whose size suits no alignment.
 type Color = [u8; 5];
 
-/// A device with features that can be seen and heard.
+/// A device whose features have effects that a test can check.
 struct Toy {
     color: Cell<Color>,
     tunes: Cell<u32>,
@@ -101,7 +101,7 @@ feature_table! {
     HORN => set: u32 = play_tune where has_horn;
 }
 
-/// A PF with the driver's own token, whose surroundings a test decides.
+/// A PF with the driver's own token, under conditions that a test chooses.
 struct Pf {
     token: Arc<Token>,
     rules: Cell<Rules>,
@@ -244,7 +244,7 @@ mod tests {
         page.fill_last(b"green")?;
         assert!(answer(&toy, SET | LAMP, FeatureArg::new(page.last(5), 5)) == Ok(()));
         assert!(toy.color.get() == *b"green");
-        // There are not as many bytes as the caller says, but as many as the feature wants.
+        // Fewer bytes exist than the caller says, but as many as the feature needs.
         page.fill_last(b"amber")?;
         assert!(answer(&toy, SET | LAMP, FeatureArg::new(page.last(5), 4096)) == Ok(()));
         assert!(toy.color.get() == *b"amber");
@@ -329,7 +329,7 @@ mod tests {
         refused(LAMP, 16, 16, EINVAL)?;
         for size in 0..16 {
             refused(SET | LAMP, 16, size, EINVAL)?;
-            // As many bytes are there, and no more.
+            // Only `size` bytes exist.
             refused(SET | LAMP, size, 16, EFAULT)?;
         }
 
@@ -345,7 +345,7 @@ mod tests {
         refused(SET | LAMP, 16, 16, EBUSY)?;
         drop(claim);
 
-        // PROBE is none of them, and changes nothing, either.
+        // PROBE is not refused, and changes nothing either.
         assert!(answer_pf(&pf, PROBE | SET | LAMP, FeatureArg::new(page.last(16), 16)) == Ok(()));
         assert!(pf.has(&OLD));
         assert!(answer_pf(&pf, SET | LAMP, FeatureArg::new(page.last(16), 16)) == Ok(()));
@@ -360,7 +360,7 @@ mod tests {
         pf.token.match_vf(&vf, Uuid::from_bytes(&OLD))?;
         set_token(&pf, Uuid::from_bytes(&NEW).ok_or(EINVAL)?)?;
         assert!(matches!(pf.token.claim(&vf), Err(EACCES)));
-        // Not even if the value comes back.
+        // Not even if the old value is set again.
         set_token(&pf, Uuid::from_bytes(&OLD).ok_or(EINVAL)?)?;
         assert!(matches!(pf.token.claim(&vf), Err(EACCES)));
         Ok(())
@@ -394,7 +394,7 @@ mod tests {
         pf.token.match_vf(&vf, None)?;
         drop(pf.token.claim(&vf)?);
 
-        // Who was let in comes too late if it is withdrawn, or the token is another one.
+        // An opener that matched is refused if the admission is withdrawn, or the token changes.
         pf.token.admit_vf(&vf, None)?;
         assert!(matches!(pf.token.claim(&vf), Err(EACCES)));
         pf.token.admit_vf(&vf, Uuid::from_bytes(&OLD))?;
@@ -415,7 +415,7 @@ mod tests {
             }
         })?;
         assert!(was_there);
-        // Any four bytes of it would be a leak.
+        // Four bytes of it would already be a leak.
         for part in NEW.windows(4) {
             assert!(!bytes.windows(4).any(|window| window == part));
         }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What may be done with a device when.
+//! What can be done with a device in which context.
 //!
-//! As with the contexts of [`kernel::device`], a reference to a [`Device`] says by its type in what
-//! callback it was got, and has the methods that are right there.
+//! As with the contexts of [`kernel::device`], the type of a reference to a [`Device`] says in
+//! which callback it was obtained, and has the methods that may be called there.
 
 use super::{
     super::{
@@ -23,7 +23,7 @@ use kernel::{
     prelude::*, //
 };
 
-/// A device of which no more is known than that it is bound.
+/// A device that is bound; nothing else is known of it.
 pub(crate) struct Normal;
 
 /// A device that is open.
@@ -36,7 +36,7 @@ pub(crate) struct Closing;
 /// A device in a callback of the PCI bus, in which its device lock is held.
 pub(crate) struct Locked;
 
-/// All of these but [`Normal`].
+/// All contexts but [`Normal`].
 pub(crate) trait Context {}
 
 impl Context for Opened {}
@@ -47,7 +47,7 @@ impl<T: Driver, C: Context> Deref for Device<T, C> {
     type Target = Device<T>;
 
     fn deref(&self) -> &Device<T> {
-        // SAFETY: The layout does not depend on the context, and a device of any is bound.
+        // SAFETY: The layout does not depend on the context, and a device in any context is bound.
         unsafe { &*ptr::from_ref(self).cast() }
     }
 }
@@ -72,8 +72,8 @@ impl<T: Driver> Device<T, Opened> {
 impl<T: Driver> Device<T, Closing> {
     /// Whether the opening has failed, so that nobody ever had the device.
     ///
-    /// It is not known of those who open by a group with a container, or for whom there is no
-    /// memory for a file: `false` then.
+    /// This is not known of openings by a group with a container, or if there was no memory for the
+    /// file: `false` then.
     pub(crate) fn has_failed(&self) -> bool {
         #[cfg(CONFIG_IOMMUFD)]
         {
@@ -87,8 +87,8 @@ impl<T: Driver> Device<T, Closing> {
                     bindings::vfio_device::cdev_opened_raw(vdev) != 0,
                 )
             };
-            // One by the character device is marked when it has succeeded; one by a group is
-            // attached by the VFIO core itself, and stays so.
+            // An opening by the character device is marked when it has succeeded; for one by a
+            // group the VFIO core itself attaches the device, which stays attached.
             bound && !attached && !by_cdev
         }
         #[cfg(not(CONFIG_IOMMUFD))]

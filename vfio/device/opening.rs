@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The opening of a device, as values that are used up.
+//! The steps of opening a device, as values that the next step consumes.
 
 use super::{
     super::{
@@ -29,7 +29,7 @@ impl<'a, T: Driver> Closed<'a, T> {
         Self(dev)
     }
 
-    /// The device, which remains when the opening has failed.
+    /// The device, which outlives an opening that fails.
     pub(crate) fn device(&self) -> &'a Device<T> {
         self.0
     }

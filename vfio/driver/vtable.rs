@@ -57,8 +57,8 @@ impl<T: Driver> DriverVTable<T> {
         from_result(|| {
             if T::HAS_OPEN_DEVICE {
                 let (enabled, open) = T::open_device(closed)?;
-                // SAFETY: The lock of the device set is held. There is none, since the device was
-                // not open.
+                // SAFETY: The lock of the device set is held. Nothing was kept before, since the
+                // device was not open.
                 unsafe { dev.replace_open(Some(open)) };
                 enabled.finish();
             } else {
@@ -121,8 +121,8 @@ impl<T: Driver> DriverVTable<T> {
     unsafe extern "C" fn match_(vdev: *mut bindings::vfio_device, name: *mut c_char) -> c_int {
         // SAFETY: The core keeps the device registered during the call.
         let dev = unsafe { Device::<T>::from_raw(vdev) };
-        // SAFETY: By the requirement of this function. Who gets the name after this device looks at
-        // the address alone, which stays as it is.
+        // SAFETY: By the requirement of this function. Other devices that get the name after this
+        // one look only at the address, which stays as it is.
         let name =
             unsafe { slice::from_raw_parts_mut(name.cast::<u8>(), kernel::bindings::strlen(name)) };
         let mut token = Uuid::nil();
@@ -139,7 +139,7 @@ impl<T: Driver> DriverVTable<T> {
     }
 
     fn malformed(dev: &Device<T>, name: &mut [u8]) -> c_int {
-        // There may be a token in it all the same.
+        // It may contain a token nevertheless.
         if let Some(rest) = name.get_mut(dev.address().len()..) {
             rest.fill(0);
         }
@@ -149,8 +149,8 @@ impl<T: Driver> DriverVTable<T> {
         EINVAL.to_errno()
     }
 
-    /// The table of the driver under a name, which is also what the core writes into
-    /// `driver_override` of new VFs, so it has to be that of the PCI driver.
+    /// The table of the driver under a name. The core also writes this name to `driver_override` of
+    /// new VFs, so it must be that of the PCI driver.
     ///
     /// There is no `release`, see [`Device::abandon`].
     pub(super) const fn table(name: &'static CStr) -> bindings::vfio_device_ops {

@@ -10,11 +10,11 @@ use kernel::{
     prelude::*, //
 };
 
-/// A link in `/sys/module` to the module's own folder there, for as long as this lives.
+/// A link in `/sys/module` to the module's own directory there, which exists until this is dropped.
 ///
 /// # Invariants
 ///
-/// `folder` is the kernel object of `/sys/module`, and the link `name` in it was made by this.
+/// `folder` is the kernel object of `/sys/module`, and the link `name` in it was created by this.
 pub(crate) struct ModuleLink {
     folder: *mut bindings::kobject,
     name: &'static CStr,
@@ -22,15 +22,15 @@ pub(crate) struct ModuleLink {
 
 // SAFETY: sysfs takes the locks that it needs, and links belong to no thread.
 unsafe impl Send for ModuleLink {}
-// SAFETY: There is nothing to do with a shared reference.
+// SAFETY: A shared reference gives access to nothing.
 unsafe impl Sync for ModuleLink {}
 
 impl ModuleLink {
-    /// Makes the link, if the driver is a module and not built into the kernel.
+    /// Creates the link, if the driver is a module and not built into the kernel.
     ///
     /// # Errors
     ///
-    /// `EEXIST` if there is something of that name, `ENOMEM`.
+    /// `EEXIST` if the name exists already, `ENOMEM`.
     pub(crate) fn new(name: &'static CStr, module: &'static ThisModule) -> Result<Option<Self>> {
         if cfg!(not(MODULE)) {
             return Ok(None);
@@ -43,7 +43,7 @@ impl ModuleLink {
         };
         // SAFETY: Both are kernel objects in sysfs, as above.
         to_result(unsafe { bindings::sysfs_create_link(folder, own, name.as_char_ptr()) })?;
-        // INVARIANT: The link has been made.
+        // INVARIANT: The link has been created.
         Ok(Some(Self { folder, name }))
     }
 }

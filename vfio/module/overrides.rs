@@ -39,9 +39,8 @@ use kernel::{
     types::Opaque, //
 };
 
-/// PCI devices whose `driver_override` is a driver's name: those of some addresses that have no
-/// driver, now or when they come. As long as this lives; then the overrides that it made are taken
-/// back.
+/// Gives the PCI devices at some addresses to a driver by their `driver_override`, if they have no
+/// driver; now or when they appear. When this is dropped, the overrides that it made are removed.
 ///
 /// # Invariants
 ///
@@ -54,14 +53,14 @@ pub(crate) struct Overrides {
     notifier: Opaque<notifier_block>,
 }
 
-/// Why a device is not given to the driver, most often.
+/// The usual reason why a device is not given to the driver.
 const HAS_DRIVER: &str = "it has a driver";
 
-/// A device that is wanted, whether it is there or not.
+/// The address of a device that is wanted, whether it exists or not.
 struct Wanted {
     address: Address,
-    /// Whether the override of the one that is there was made here.
-    // Accesses are relaxed: the steps of a device's life (it comes, is found, goes) are ordered by
+    /// Whether the override of the device that is there was made here.
+    // Accesses are relaxed: the steps of a device's life (it appears, is found, goes) are ordered by
     // the locks of the bus, and the last look comes after the notifier has been unregistered, which
     // waits for all of its calls.
     made: Atomic<bool>,
@@ -69,12 +68,12 @@ struct Wanted {
 
 // SAFETY: A notifier may be unregistered by another thread than the one that registered it.
 unsafe impl Send for Overrides {}
-// SAFETY: What a shared reference can do takes the locks that it needs.
+// SAFETY: All that a shared reference allows takes the locks that it needs.
 unsafe impl Sync for Overrides {}
 
 impl Overrides {
-    /// Begins to give devices that come to the driver of these names, by the first one. For those
-    /// that are there, call [`Overrides::give_present`] afterwards.
+    /// From now on gives devices that appear to the driver of these names, by the first one. For
+    /// those that exist already, call [`Overrides::give_present`] afterwards.
     ///
     /// # Errors
     ///
@@ -100,7 +99,8 @@ impl Overrides {
                     slot.write(notifier_block {
                         notifier_call: Some(Self::event),
                         next: ptr::null_mut(),
-                        // After those of VFIO's PFs, which want their VFs for themselves.
+                        // After the notifiers of VFIO's PFs, which give their VFs to their own
+                        // driver.
                         priority: -1,
                     })
                 };
@@ -113,13 +113,13 @@ impl Overrides {
         }? Error))
     }
 
-    /// Gives the devices that are there to the driver, which should be registered.
+    /// Gives the devices that exist to the driver, which should be registered.
     pub(crate) fn give_present(&self) {
         for wanted in self.wanted.iter() {
             let at = wanted.address;
             let Some(pdev) = function::find(at) else {
                 pr_info!(
-                    "no device {:04x}:{:02x}:{:02x}.{:x} yet; taken when it comes\n",
+                    "no device {:04x}:{:02x}:{:02x}.{:x} yet; it is bound when it appears\n",
                     at.domain,
                     at.bus,
                     at.device(),
@@ -129,7 +129,8 @@ impl Overrides {
             };
             let lock = DeviceLock::new(&pdev);
             let given = match lock.has_driver(self.names) {
-                // Whoever is about to bind another driver waits for the lock, and looks again.
+                // If another driver is about to be bound, that waits for the lock and then checks
+                // the override again.
                 None => self.give(&pdev, wanted),
                 Some(is_it) => {
                     if !is_it {
@@ -142,18 +143,18 @@ impl Overrides {
             if given {
                 // SAFETY: The device is valid.
                 let _ = unsafe { kernel::bindings::device_attach(as_dev(&pdev)) };
-                // If the driver has not taken it, the driver core's log says so.
+                // If the driver refuses the device, the driver core logs it.
             }
         }
     }
 
-    /// Makes the override, if the device has none, and returns whether it is the driver's.
+    /// Sets the override, if the device has none, and returns whether it names the driver.
     fn give(&self, pdev: &pci::Device, wanted: &Wanted) -> bool {
         let is = |name: &CStr| match_override(pdev, name) == Some(true);
         let why = match match_override(pdev, self.names.first) {
             Some(_) if self.names.any(is) => return true,
-            Some(_) => "its driver_override is another driver",
-            None if set_override(pdev, self.names.first).is_err() => "there is no memory",
+            Some(_) => "its driver_override names another driver",
+            None if set_override(pdev, self.names.first).is_err() => "there is not enough memory",
             None => {
                 wanted.made.store(true, Relaxed);
                 return true;
@@ -185,7 +186,7 @@ impl Overrides {
                         this.give(pdev, wanted);
                     }
                 }
-                // The next one with that address has an override of its own.
+                // The next device at that address has its own override.
                 kernel::bindings::bus_notifier_event_BUS_NOTIFY_REMOVED_DEVICE => {
                     if let Some(wanted) = this.wanted(pdev) {
                         wanted.made.store(false, Relaxed);
@@ -216,7 +217,7 @@ impl PinnedDrop for Overrides {
             }
             if let Some(pdev) = function::find(wanted.address) {
                 if match_override(&pdev, self.names.first) == Some(true) {
-                    // Without a name it cannot fail.
+                    // Removing an override cannot fail.
                     let _ = set_override(&pdev, c"");
                 }
             }
@@ -235,9 +236,9 @@ impl<'a> DeviceLock<'a> {
         Self(dev, PhantomData)
     }
 
-    /// Whether the driver of these names has the device; nothing if none has it.
+    /// Whether the device is bound to the driver of these names; `None` if it has no driver.
     fn has_driver(&self, names: Names) -> Option<bool> {
-        // SAFETY: The device is valid. Under its lock the driver stays the same, and there.
+        // SAFETY: The device is valid. Under its lock the driver neither changes nor goes away.
         let driver = unsafe { (*self.0).driver.as_ref() }?;
         let is = |name: &CStr| {
             // SAFETY: Both are C strings; that of a driver is there as long as the driver.
@@ -260,7 +261,7 @@ fn as_dev(pdev: &pci::Device) -> *mut device {
     unsafe { &raw mut (*pdev).dev }
 }
 
-/// Whether the device's override is this one; nothing if it has none.
+/// Whether the device's override is `name`; `None` if it has none.
 fn match_override(pdev: &pci::Device, name: &CStr) -> Option<bool> {
     // SAFETY: The device is valid, and the name a C string.
     let matches =
@@ -268,7 +269,7 @@ fn match_override(pdev: &pci::Device, name: &CStr) -> Option<bool> {
     (matches >= 0).then_some(matches > 0)
 }
 
-/// Makes this the device's override; one without a letter, none.
+/// Sets the device's override; an empty name removes it.
 fn set_override(pdev: &pci::Device, name: &CStr) -> Result {
     // SAFETY: The device is valid, and the name a C string of that length.
     to_result(unsafe {
@@ -281,7 +282,7 @@ fn set_override(pdev: &pci::Device, name: &CStr) -> Result {
     })
 }
 
-/// Tells that a device was not given to the driver, and with which command it can be moved.
+/// Logs that a device was not given to the driver, and the commands that move it.
 #[cold]
 fn tell_kept(pdev: &pci::Device, name: &CStr, why: &str) {
     let address = BStr::from_bytes(function::address(pdev));
@@ -298,7 +299,7 @@ fn tell_kept(pdev: &pci::Device, name: &CStr, why: &str) {
     );
 }
 
-/// Tells in the log which devices with these IDs another driver has, and keeps.
+/// Logs which devices with these IDs are bound to another driver, which keeps them.
 pub(crate) fn tell_kept_by(names: Names, id: &Id) {
     // SAFETY: All fields are numbers.
     let end: pci_device_id = unsafe { mem::zeroed() };
@@ -316,7 +317,7 @@ pub(crate) fn tell_kept_by(names: Names, id: &Id) {
     ];
     let mut at = ptr::null_mut();
     loop {
-        // SAFETY: `at` is null, or a device with a reference, which goes to the function.
+        // SAFETY: `at` is null, or a device with a reference, which passes to the function.
         at = unsafe { kernel::bindings::pci_get_device(Id::ANY, Id::ANY, at) };
         // SAFETY: The function has returned a device with a reference, or null.
         let Some(pdev) = (unsafe { at.cast::<pci::Device>().as_ref() }) else {

@@ -348,8 +348,8 @@ admitted() {
 	dmesg --clear
 	answer "$name: not admitted" "$refused" "$@"
 	answer "$name: the log says what to do" "$(on_each 'VF token required to access device' \
-		"Missing VF token: PF $pf * write it to the VF's vf_token/admit for programs that cannot")" \
-		log_says '(VF token required|Missing VF token).*'
+		"missing VF token: PF $pf * write it to the VF's vf_token/admit for programs that cannot")" \
+		log_says '(VF token required|missing VF token).*'
 	answer "$name: the VF is admitted" "$(on_each failed 'done')" admit "${vf[0]}"
 	answer "$name: admitted" "$(on_each "$refused" 'inner: 8086:10ca')" "$@"
 	stop_testpmd pf

@@ -87,8 +87,8 @@ TEST_F(admit, an_admitted_vf_that_is_open_keeps_the_token)
 
 TEST_F(admit, a_wrong_token_admits_nobody)
 {
-	const char * const words[] = { "Wrong VF token", self->vf, self->pf, "admit", NULL };
-	const char * const of_pf[] = { "Wrong VF token", self->pf, NULL };
+	const char * const words[] = { "wrong VF token", self->vf, self->pf, "admit", NULL };
+	const char * const of_pf[] = { "wrong VF token", self->pf, NULL };
 	int log[2] = { open_log(), open_log() };
 
 	ASSERT_LE(0, log[0]);

@@ -247,7 +247,7 @@ static int plug_again(const char *bdf)
 
 TEST_F(devices, are_taken_without_a_driver_alone)
 {
-	static const char * const bad[] = { "no address of a device", ": 8086:10c9", NULL };
+	static const char * const bad[] = { "not a device address", ": 8086:10c9", NULL };
 	static const char * const missing[] = { "no device 0000:fe:1f.7 yet", NULL };
 	const char * const kept[] = { self->other, "not given to " DRIVER, "has a driver", NULL };
 	char entries[128];

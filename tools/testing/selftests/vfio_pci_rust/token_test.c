@@ -189,9 +189,9 @@ TEST_F(token, vf_has_no_token_feature)
 
 TEST_F(token, refusals_are_explained_and_show_no_token)
 {
-	const char * const missing[] = { "Missing VF token", self->vf, self->pf,
+	const char * const missing[] = { "missing VF token", self->vf, self->pf,
 				  "VFIO_DEVICE_FEATURE", "--vfio-vf-token", NULL };
-	const char * const wrong[] = { "Wrong VF token", self->vf, self->pf, NULL };
+	const char * const wrong[] = { "wrong VF token", self->vf, self->pf, NULL };
 	const char * const busy[] = { "VF token not set", self->pf, "open", NULL };
 	const char * const secret_a[] = { "1b4e28ba", NULL };
 	const char * const secret_b[] = { "1B4E28BA", NULL };
@@ -219,7 +219,7 @@ TEST_F(token, refusals_are_explained_and_show_no_token)
 
 TEST_F(token, refusals_do_not_flood_the_log)
 {
-	const char * const words[] = { "Missing VF token", NULL };
+	const char * const words[] = { "missing VF token", NULL };
 	int log = open_log(), lines = 0, i;
 	time_t begin = time(NULL);
 
