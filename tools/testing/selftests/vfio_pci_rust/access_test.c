@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Who may do what: a user without rights, with a device's node, with a token.
+ * Permissions: users with and without a device's node, with and without a token.
  */
 #include <errno.h>
 #include <grp.h>
@@ -30,7 +30,7 @@ FIXTURE_SETUP(access)
 	self->vf_device = (struct device)DEVICE_CLOSED;
 	if (problem)
 		SKIP(return, "%s", problem);
-	/* New device nodes, with the rights that the kernel gives them. */
+	/* New device nodes, with the permissions that the kernel gives them. */
 	ASSERT_EQ(0, bind_driver(self->pf, NULL));
 	ASSERT_EQ(0, start_pf(&self->pf_device, self->pf, DRIVER, 2, PATH_GROUP));
 	ASSERT_EQ(0, vf_bdf(self->pf, 0, self->vf));
@@ -42,7 +42,7 @@ FIXTURE_TEARDOWN(access)
 	close_device(&self->pf_device);
 }
 
-/* What a user gets who opens a device and acts on it. */
+/* What a user does with a device: open it, and act on it. */
 struct attempt {
 	const char *bdf;
 	const uint8_t *token;
@@ -51,7 +51,7 @@ struct attempt {
 
 enum refusal { AT_NODE = 1000, AT_TOKEN = 2000 };
 
-/* The errno of the action, that of opening and where it was refused, or 0. */
+/* The errno of opening and at which step, or of the action; or 0. */
 static int try_it(const struct attempt *attempt, enum path path)
 {
 	struct device device;
@@ -69,7 +69,7 @@ static int try_it(const struct attempt *attempt, enum path path)
 	return ret;
 }
 
-/* The same as somebody without rights; -1 if that cannot be done. */
+/* The same as an unprivileged user; -1 if that cannot be done. */
 static int try_as_nobody(const struct attempt *attempt, enum path path)
 {
 	int result = -1;
@@ -92,7 +92,7 @@ static int try_as_nobody(const struct attempt *attempt, enum path path)
 	return result;
 }
 
-/* Makes the group of a device nobody's. */
+/* Gives the group of a device to the user nobody. */
 static int give_to_nobody(const char *bdf)
 {
 	char path[PATH_MAX];
@@ -176,15 +176,15 @@ TEST_F(access, the_next_user_of_the_pf_does_not_get_its_vfs)
 
 	close_device(&self->pf_device);
 	ASSERT_EQ(0, give_to_nobody(self->pf));
-	/* He can open the PF while no VF is in use, and the token stays. */
+	/* That user can open the PF while no VF is open, and the token stays. */
 	EXPECT_EQ(0, try_as_nobody(&pf, PATH_GROUP));
 	EXPECT_EQ(-EACCES, try_open(self->vf, PATH_GROUP, token_b));
 	ASSERT_EQ(0, open_device(&self->vf_device, self->vf, PATH_GROUP, token_a));
-	/* While one is, he has to know the token. */
+	/* While a VF is open, the token is needed. */
 	EXPECT_EQ(AT_TOKEN + EACCES, try_as_nobody(&pf, PATH_GROUP));
 	pf.token = token_a;
 	EXPECT_EQ(0, try_as_nobody(&pf, PATH_GROUP));
-	/* Once none is, he can replace it: he is the user of the PF. */
+	/* Once no VF is open, the user can replace it, being the PF user. */
 	close_device(&self->vf_device);
 	EXPECT_EQ(0, try_as_nobody(&set, PATH_GROUP));
 	EXPECT_EQ(-EACCES, try_open(self->vf, PATH_GROUP, token_a));

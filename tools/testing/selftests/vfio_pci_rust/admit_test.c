@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The folder vf_token in sysfs: who may open a device without a token, and what can
- * be seen of a PF.
+ * The directory vf_token in sysfs: which devices open without a token, and what it
+ * shows of a PF.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -64,14 +64,14 @@ TEST_F(admit, an_admitted_vf_opens_without_a_token)
 
 	ASSERT_EQ(0, admit(self->vf, token_a));
 	EXPECT_EQ(1, token_file(self->vf, "admit"));
-	/* It is not used up. */
+	/* An admission is not used up. */
 	EXPECT_EQ(0, try_open(self->vf, variant->path, NULL));
 	EXPECT_EQ(0, try_open(self->vf, variant->path, NULL));
 	EXPECT_EQ(1, token_file(self->vf, "admit"));
-	/* The token itself still opens it, and another one does not. */
+	/* The token still opens it, and another one does not. */
 	EXPECT_EQ(0, try_open(self->vf, variant->path, token_a));
 	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, token_b));
-	/* It is this VF's alone. */
+	/* The admission is for this VF only. */
 	EXPECT_EQ(0, token_file(self->other_vf, "admit"));
 	EXPECT_EQ(-EACCES, try_open(self->other_vf, variant->path, NULL));
 }
@@ -100,7 +100,7 @@ TEST_F(admit, a_wrong_token_admits_nobody)
 	EXPECT_EQ(-EACCES, admit(self->pf, token_b));
 	EXPECT_TRUE(log_has(log[1], of_pf));
 
-	/* Nor does it take an admission away. */
+	/* Nor does it end an admission. */
 	ASSERT_EQ(0, admit(self->vf, token_a));
 	EXPECT_EQ(-EACCES, admit(self->vf, token_b));
 	EXPECT_EQ(0, try_open(self->vf, variant->path, NULL));
@@ -114,7 +114,7 @@ TEST_F(admit, an_admission_can_be_withdrawn)
 	ASSERT_EQ(0, open_device(&self->device, self->vf, variant->path, NULL));
 	ASSERT_EQ(0, admit(self->vf, NULL));
 	EXPECT_EQ(0, token_file(self->vf, "admit"));
-	/* Who has it open is not disturbed. */
+	/* A VF that is open stays open. */
 	EXPECT_EQ(-EBUSY, set_token(self->pf_device.fd, token_b));
 	close_device(&self->device);
 	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, NULL));
@@ -134,7 +134,7 @@ TEST_F(admit, another_token_ends_every_admission)
 	EXPECT_EQ(0, token_file(self->vf, "admit"));
 	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, NULL));
 	EXPECT_EQ(-EACCES, try_open(self->other_vf, variant->path, NULL));
-	/* And for good. */
+	/* Setting the old token again does not restore it. */
 	ASSERT_EQ(0, set_token(self->pf_device.fd, token_a));
 	EXPECT_EQ(0, token_file(self->vf, "admit"));
 	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, NULL));
@@ -171,7 +171,7 @@ TEST_F(admit, an_admitted_pf_opens_beside_open_vfs)
 	EXPECT_EQ(0, try_open(self->pf, variant->path, NULL));
 	EXPECT_EQ(0, try_open(self->pf, variant->path, NULL));
 	EXPECT_EQ(-EACCES, try_open(self->pf, variant->path, token_b));
-	/* That of the PF is not that of its VFs. */
+	/* Admitting the PF does not admit its VFs. */
 	EXPECT_EQ(-EACCES, try_open(self->other_vf, variant->path, NULL));
 
 	ASSERT_EQ(0, admit(self->pf, NULL));
@@ -211,7 +211,7 @@ TEST_F(admit, only_a_uuid_or_none_is_taken)
 	EXPECT_EQ(1, token_file(self->vf, "admit"));
 }
 
-/* The permissions of a file in the folder vf_token, or a negative errno. */
+/* The permissions of a file in the directory vf_token, or a negative errno. */
 static int mode_of(const char *bdf, const char *name)
 {
 	char path[PATH_MAX];
@@ -232,7 +232,7 @@ TEST_F(admit, files_are_where_they_mean_something)
 	EXPECT_EQ(-ENOENT, mode_of(self->vf, "open_vfs"));
 	EXPECT_EQ(-ENOENT, mode_of(self->vf, "state"));
 
-	/* They come and go with the driver. */
+	/* They exist only while the driver is bound. */
 	ASSERT_EQ(0, bind_driver(self->vf, NULL));
 	EXPECT_EQ(-ENOENT, mode_of(self->vf, "admit"));
 	ASSERT_EQ(0, bind_driver(self->vf, DRIVER));
@@ -319,7 +319,7 @@ TEST_F(admit, who_polls_open_vfs_is_woken)
 	close(fd);
 }
 
-/* One of them reads the new number at once, the other only after it has changed again. */
+/* One of them reads the new number at once, the other after another change. */
 TEST_F(admit, all_who_poll_open_vfs_are_woken)
 {
 	char path[PATH_MAX], text[32];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Cards that were made for this: those of the denylist, and some with a quirk. Both drivers
- * answer the same to every call.
+ * Described cards: those of the denylist, and some with a quirk. Both drivers give the same
+ * answers to all calls.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +20,7 @@
 #include "lib.h"
 
 #define MAX_CARDS	32
-/* What a write to these places in BAR 0 does. */
+/* The effects of a write to these offsets in BAR 0. */
 #define RAISE_INTX	0x10
 #define LOWER_INTX	0x14
 #define FIRE_MSI	0x18
@@ -54,7 +54,7 @@ FIXTURE(cards) {
 	unsigned int count;
 };
 
-/* All on a bus of their own, which none of the machine's own is. */
+/* Each is on a bus of its own; the machine's own devices share one. */
 FIXTURE_SETUP(cards)
 {
 	const char *problem = setup_modules();
@@ -96,7 +96,7 @@ FIXTURE_TEARDOWN(cards)
 			(void)!system(i ? "modprobe vfio_pci_rust" : "modprobe vfio-pci");
 }
 
-/* What the driver answers if it is told to take the device. */
+/* The driver's answer when it is told to bind the device. */
 static int bind_to(const char *bdf, const char *driver)
 {
 	int ret = bind_driver(bdf, NULL);
@@ -139,16 +139,16 @@ TEST_F(cards, the_denylist_is_refused)
 
 /* INTx as a user sees it. */
 struct intx {
-	int on;			/* asked to be told of it */
-	uint64_t came;		/* how often, after one */
+	int on;			/* the answer to enabling it */
+	uint64_t came;		/* how many were signalled after one was raised */
 	uint64_t again;		/* after another one, without unmasking */
-	int unmasked;		/* unmasking */
-	uint64_t then;		/* after that: it has been pending, or comes again */
-	uint16_t command;	/* of the device, while it is masked */
+	int unmasked;		/* the answer to unmasking it */
+	uint64_t then;		/* after that: it was pending, or is raised again */
+	uint16_t command;	/* the command register while it is masked */
 	int off;
 };
 
-/* What a card answers. */
+/* The answers of a card. */
 struct answers {
 	int bound;
 	int opened;
@@ -156,7 +156,7 @@ struct answers {
 	struct {
 		int ret;
 		struct vfio_region_info info;
-		uint64_t first;		/* bytes of it */
+		uint64_t first;		/* its first bytes */
 		ssize_t read;
 		int mmapped;
 	} regions[VFIO_PCI_NUM_REGIONS];
@@ -171,7 +171,7 @@ struct answers {
 	int hot_reset_info;
 	uint8_t config[256];
 	ssize_t config_size;
-	ssize_t written;	/* what makes it vanish */
+	ssize_t written;	/* the write that makes it vanish */
 	ssize_t config_after;
 	uint32_t ids_after;
 	uint64_t bar_after;
@@ -184,7 +184,7 @@ static int result(int ret)
 	return ret < 0 ? -errno : ret;
 }
 
-/* How often an event has come within a moment. */
+/* How often an event is signalled within 200 ms. */
 static uint64_t count_of(int event)
 {
 	struct pollfd wait = { .fd = event, .events = POLLIN };
@@ -244,7 +244,7 @@ static void try_msi(int fd, uint64_t config, uint64_t bar, struct answers *answe
 	uint16_t command = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
 	int event = eventfd(0, EFD_NONBLOCK);
 
-	/* An MSI is a write to memory. */
+	/* An MSI is a write to memory, which needs bus mastering. */
 	(void)!pwrite(fd, &command, sizeof(command), config + PCI_COMMAND);
 	answers->msi = on_event(fd, VFIO_PCI_MSI_IRQ_INDEX, event);
 	if (!answers->msi) {
@@ -277,7 +277,7 @@ static void look_at_regions(int fd, struct answers *answers)
 	}
 }
 
-/* All that is compared, with the card under the driver. */
+/* Collects all answers that are compared, with the card under the driver. */
 static void ask(const struct card *card, const char *driver, struct answers *answers)
 {
 	struct vfio_pci_hot_reset_info hot = { .argsz = sizeof(hot) };
@@ -314,7 +314,7 @@ static void ask(const struct card *card, const char *driver, struct answers *ans
 	answers->reopened = try_open(card->bdf, any_path(), NULL);
 }
 
-/* What is left when the card goes, or has gone. */
+/* Collects the answers when the card vanishes, or has vanished. */
 static void ask_after(const struct card *card, const char *driver, struct answers *answers)
 {
 	struct vfio_region_info info = { .argsz = sizeof(info) };
@@ -371,7 +371,7 @@ TEST_F(cards, every_card_answers_as_with_vfio_pci)
 	}
 }
 
-/* What a card answers with this driver; NULL if it is not there. */
+/* The answers of a card with this driver; NULL if there is no such card. */
 static const struct answers *answers_of(FIXTURE_DATA(cards) * self, unsigned int vendor,
 					unsigned int device)
 {
@@ -422,7 +422,7 @@ TEST_F(cards, interrupts_come_whether_they_can_be_masked_or_not)
 		EXPECT_EQ(1, answers->intx.came);
 		EXPECT_EQ(0, answers->intx.again);
 		EXPECT_EQ(1, answers->intx.then);
-		/* Only the first can be masked in the card. */
+		/* Only the first one can be masked in the card. */
 		EXPECT_EQ(i == 0, !!(answers->intx.command & PCI_COMMAND_INTX_DISABLE));
 	}
 }
@@ -468,7 +468,10 @@ TEST_F(cards, the_denylist_can_be_disabled)
 	}
 }
 
-/* It stays so until QEMU ends: the last test. vfio-pci has the card after this driver. */
+/*
+ * This is the last test, since the card does not come back before QEMU ends. vfio-pci
+ * gets the card after this driver.
+ */
 TEST_F(cards, vanishing_is_as_with_vfio_pci)
 {
 	const struct card *card = card_of(self, 0x1234, 0xca03);

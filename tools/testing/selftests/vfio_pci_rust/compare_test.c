@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * vfio-pci-rust beside vfio-pci: the same requests, first on the one and then on
- * the other, with lenient_token as it is and with Y. Every answer is the same, but
- * for those that deviations.csv lists.
+ * vfio-pci-rust compared with vfio-pci: the same requests to both drivers, without
+ * and with lenient_token. The answers are equal, except for those that
+ * deviations.csv lists.
  */
 #include <errno.h>
 #include <limits.h>
@@ -21,17 +21,17 @@
 #define INDICES		65536
 #define MAX_ANSWERS	(INDICES * OPERATIONS + 100000)
 
-/* Who is asked, and in which situation. */
+/* The device that gets the requests, and its situation. */
 struct situation {
 	const char *name;
 	enum { PF, VF, PLAIN } function;
 	int vfs;		/* how many the PF has */
-	const uint8_t *vf_open;	/* with this token, while the PF is asked */
+	const uint8_t *vf_open;	/* the token with which a VF of the PF is open, or NULL */
 	bool all_indices;
-	const char *deviation;	/* what a SET of the token is an example of */
+	const char *deviation;	/* the deviation that a SET of the token shows, or NULL */
 };
 
-/* What a SET has here. */
+/* The data of a SET. */
 static const uint8_t zeroes[UUID_LEN];
 
 static const struct situation situations[] = {
@@ -50,11 +50,11 @@ struct deviation {
 	bool seen;
 };
 
-/* What was asked, to name it when the answers differ. */
+/* A request, to be named when the answers differ. */
 struct request {
 	uint32_t flags;
 	uint32_t argsz;
-	int32_t offset;		/* from the end of the memory that is there */
+	int32_t offset;		/* from the end of the mapped memory */
 	int16_t answer;
 };
 
@@ -63,14 +63,14 @@ struct record {
 	size_t count;
 };
 
-/* What the tests of this file work with. */
+/* The devices, memory and records of a test. */
 struct setup {
 	const char *pf, *plain;
 	char vf[BDF_LEN];
 	struct record records[2];
 	struct deviation deviations[16];
 	int deviation_count;
-	char *end;		/* of the memory that is there */
+	char *end;		/* of the mapped memory */
 };
 
 FIXTURE(compare) {
@@ -109,7 +109,7 @@ static int read_deviations(struct deviation *deviations, int max)
 	file = fopen(path, "r");
 	if (!file)
 		return 0;
-	/* The first line has the titles. */
+	/* Skip the first line, which has the titles. */
 	if (!fgets(line, sizeof(line), file))
 		line[0] = 0;
 	while (count < max && fgets(line, sizeof(line), file)) {
@@ -170,7 +170,7 @@ FIXTURE_TEARDOWN(compare)
 	free(setup->records[1].requests);
 }
 
-/* Asks, with the request @offset bytes before the end of what is there. */
+/* Makes a request that starts @offset bytes before the end of the mapped memory. */
 static void ask(struct record *record, int fd, char *end, int offset,
 		uint32_t flags, uint32_t argsz)
 {
@@ -197,7 +197,7 @@ static void ask_everything(struct record *record, int fd, char *end, bool all_in
 		15, 16, 0x7fff, 0x8000, 0xfffe, 0xffff
 	};
 	static const uint32_t huge[] = { 4096, 1u << 31, UINT_MAX - 8, UINT_MAX };
-	/* All of them, or as many as a slow kernel manages. */
+	/* All indices, or fewer on a slow kernel. */
 	uint32_t count = all_indices ? env_number("VFIO_PCI_RUST_INDICES", INDICES) : 0;
 	uint32_t operation, index, argsz;
 	size_t i, j;
@@ -217,7 +217,7 @@ static void ask_everything(struct record *record, int fd, char *end, bool all_in
 				ask(record, fd, end, 128, flags, argsz);
 			for (j = 0; j < ARRAY_SIZE(huge); j++)
 				ask(record, fd, end, 128, flags, huge[j]);
-			/* Nowhere, half there, misaligned. */
+			/* Not mapped, half mapped, not aligned. */
 			for (offset = 0; offset <= 40; offset++)
 				ask(record, fd, end, offset, flags, 40);
 			ask(record, fd, end, -4096, flags, 40);
@@ -225,7 +225,7 @@ static void ask_everything(struct record *record, int fd, char *end, bool all_in
 	}
 }
 
-/* Whether the request is a SET of the token that has nothing wrong with it. */
+/* Whether the request is a valid SET of the token. */
 static bool sets_token(const struct request *request)
 {
 	return request->flags == (VFIO_DEVICE_FEATURE_SET |
@@ -244,7 +244,7 @@ static struct deviation *find_deviation(struct setup *setup, const char *name)
 	return NULL;
 }
 
-/* Puts the same questions to one of the drivers. */
+/* Makes all requests to one of the drivers. */
 static int ask_driver(struct setup *setup, const struct situation *situation,
 		      const char *driver, struct record *record)
 {
@@ -293,7 +293,7 @@ static void compare_answers(struct __test_metadata *_metadata, struct setup *set
 		struct record *c = &setup->records[0], *rust = &setup->records[1];
 		size_t deviating = 0;
 
-		/* The parameter is about the token alone. */
+		/* The parameter concerns only the token. */
 		here.all_indices &= !lenient;
 		ASSERT_EQ(0, ask_driver(setup, situation, C_DRIVER, c));
 		ASSERT_EQ(0, ask_driver(setup, situation, DRIVER, rust));
@@ -329,7 +329,7 @@ TEST_F_TIMEOUT(compare, answers_are_the_same_but_for_the_deviations, 600)
 	size_t i;
 
 	compare_answers(_metadata, setup, false);
-	/* The others are openings: one is below, one in race_test. */
+	/* The other deviations are openings: one is tested below, one in race_test. */
 	for (i = 0; i < (size_t)setup->deviation_count; i++) {
 		const char *name = setup->deviations[i].name;
 		bool is_opening = !strcmp(name, "second-open") || !strcmp(name, "stale-open");
@@ -346,7 +346,7 @@ TEST_F_TIMEOUT(compare, lenient_answers_are_the_same_but_for_the_deviations, 600
 	compare_answers(_metadata, &self->setup, true);
 }
 
-/* The user of a PF opens it once more, by the group. */
+/* A PF user opens the PF once more, by group. */
 TEST_F(compare, second_openings_are_answered_as_listed)
 {
 	const uint8_t * const tokens[] = { NULL, token_a, token_b };
@@ -378,7 +378,7 @@ TEST_F(compare, second_openings_are_answered_as_listed)
 	}
 }
 
-/* Opening with all tokens there are, in all situations. */
+/* Openings with every token, in every situation. */
 TEST_F_TIMEOUT(compare, openings_are_answered_the_same, 600)
 {
 	struct setup *setup = &self->setup;
@@ -417,7 +417,7 @@ TEST_F_TIMEOUT(compare, openings_are_answered_the_same, 600)
 		}
 }
 
-/* The text behind the address, which the core parses for both. */
+/* The text after the address, which the core parses for vfio-pci. */
 TEST_F_TIMEOUT(compare, names_are_answered_the_same, 600)
 {
 	struct setup *setup = &self->setup;
@@ -455,10 +455,10 @@ TEST_F_TIMEOUT(compare, names_are_answered_the_same, 600)
 		EXPECT_EQ(answers[0][i], answers[1][i]) {
 			TH_LOG("text %zu behind the address", i);
 		}
-	/* This driver says what is wrong. */
+	/* This driver logs what is wrong. */
 	EXPECT_TRUE(log_has(log, words));
 	close(log);
-	/* These are not the same for lack of a difference. */
+	/* The names have led to different answers. */
 	EXPECT_EQ(-EACCES, answers[1][0]);
 	EXPECT_EQ(-EINVAL, answers[1][5]);
 	EXPECT_EQ(0, answers[1][7]);

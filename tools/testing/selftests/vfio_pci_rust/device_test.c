@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What a user of an open device works with: regions, interrupts, reset. All of
- * it is the core's; these tests show that the driver does not stand in its way.
+ * What a user of an open device needs: regions, interrupts, reset. The core
+ * implements them; these tests show that the driver does not interfere.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -74,7 +74,10 @@ static struct vfio_region_info region(int fd, uint32_t index)
 	return info;
 }
 
-/* The largest that can be mapped: not all have a BAR 0, and an MSI-X table reads as ones. */
+/*
+ * The largest BAR that can be mapped: not all devices have a BAR 0, and an MSI-X table
+ * reads as ones.
+ */
 static struct vfio_region_info mappable_bar(int fd)
 {
 	struct vfio_region_info bar, largest = {};
@@ -118,7 +121,7 @@ static int trigger_irq(int fd, uint32_t index)
 	return ioctl(fd, VFIO_DEVICE_SET_IRQS, &set) ? -errno : 0;
 }
 
-/* Whether the device has the capability MSI, as sysfs shows its configuration space. */
+/* Whether the device has the MSI capability, according to its configuration space in sysfs. */
 static bool has_msi(const char *bdf)
 {
 	uint8_t config[256] = {}, at;
@@ -187,7 +190,7 @@ TEST_F(device, bar_reads_the_same_mapped_and_not)
 	EXPECT_EQ(0, munmap(map, bar.size));
 }
 
-/* Gives the device an address space of its own. By group that is part of opening it. */
+/* Gives the device an address space of its own, which an opening by group includes. */
 static int attach(const struct device *device)
 {
 	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
@@ -209,8 +212,8 @@ TEST_F(device, interrupts_reach_their_eventfd)
 
 	ASSERT_LE(0, event);
 	/*
-	 * Where the IOMMU translates MSIs there are none without (arm64), and once one
-	 * was refused Linux 7.3 has no MSI for the device any more, whoever asks.
+	 * If the IOMMU translates MSIs (arm64), they are refused without an address space,
+	 * and after a refusal Linux 7.3 gives the device no MSI at all.
 	 */
 	if (variant->path == PATH_CDEV)
 		ASSERT_EQ(0, attach(&self->device));
@@ -226,7 +229,7 @@ TEST_F(device, interrupts_reach_their_eventfd)
 		EXPECT_EQ(1, count);
 		ASSERT_EQ(0, no_events(self->device.fd, kinds[i]));
 	}
-	/* VFs have MSI-X alone, a PF has INTx, too, and some have MSI. */
+	/* VFs have only MSI-X. A PF also has INTx, and some have MSI. */
 	EXPECT_EQ(variant->function == FUNCTION_PF ? 2 + has_msi(self->bdf) : 1, tried);
 	close(event);
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Every allocation and every copy from and to user space that one system call
- * comes to is made to fail, one at a time: the first, the second, and so on,
- * until the call gets by without a failure. It may still succeed. If it fails,
- * it says why, the device can be used as before, and the token is the same.
+ * Every allocation and every copy from and to user space in a system call fails,
+ * one at a time: the first, the second, and so on, until the call completes without
+ * a fault. The call may still succeed. If it fails, its error says why, the device
+ * can be used as before, and the token has not changed.
  *
  * This needs a kernel with CONFIG_FAILSLAB and CONFIG_FAULT_INJECTION_USERCOPY.
  */
@@ -22,21 +22,21 @@ struct state {
 	const char *pf;
 	char vf[BDF_LEN];
 	struct device pf_device;	/* the open PF, whose VF has token_a */
-	struct device device;		/* what is being opened */
+	struct device device;		/* the device that is being opened */
 	const char *target;		/* its address */
 	enum path path;
 	int answer;			/* to the last call */
-	int late;			/* openings that changed the token and were refused */
-	int unusable;			/* devices that were bound and had no node */
-	int fail_nth;			/* how many are still to succeed */
-	int file;			/* what is being written to, or loaded */
+	int late;			/* refused openings that changed the token */
+	int unusable;			/* devices that were bound without a node */
+	int fail_nth;			/* the file that controls the faults */
+	int file;			/* the file that is being written, or loaded */
 };
 
 FIXTURE(fault) {
 	struct state state;
 };
 
-/* Opens the PF and sets token_a, which the VF is checked with. */
+/* Opens the PF and sets token_a, for the checks of the VF. */
 static int start_token(struct state *state)
 {
 	int ret;
@@ -76,7 +76,7 @@ FIXTURE_TEARDOWN(fault)
 	close(state->fail_nth);
 }
 
-/* The VF can be used with the token from before, and is not counted as open. */
+/* The VF can be used with the previous token, and does not count as open. */
 static const char *check_token(struct state *state)
 {
 	int wrong = try_open(state->vf, PATH_CDEV, token_b);
@@ -97,7 +97,7 @@ static const char *check_pf(struct state *state)
 	return try_open(state->pf, PATH_CDEV, NULL) ? "the PF does not open" : NULL;
 }
 
-/* The opening of the PF brought token_b, which counts only if it worked. */
+/* The opening of the PF presented token_b, which takes effect only if it succeeded. */
 static const char *check_pf_opening(struct state *state)
 {
 	bool changed = !try_open(state->vf, PATH_CDEV, token_b);
@@ -116,16 +116,16 @@ static const char *check_pf_opening(struct state *state)
 	return try_open(state->pf, PATH_CDEV, token_a) ? "the PF does not open" : NULL;
 }
 
-/* A system call, and what is around it. All but check() return 0 or -errno. */
+/* A system call, with preparation and checks. All but check() return 0 or -errno. */
 struct operation {
 	const char *name;
 	int (*prepare)(struct state *state);
 	int (*call)(struct state *state);
-	/* Brings the device back to where check() can be called. */
+	/* Restores the device, so that check() can be called. */
 	int (*undo)(struct state *state, int answer);
 	/* Returns what is wrong. */
 	const char *(*check)(struct state *state);
-	/* What it may say but ENOMEM and EFAULT. */
+	/* Its possible errors, besides ENOMEM and EFAULT. */
 	int errors[3];
 };
 
@@ -142,7 +142,7 @@ static bool is_expected(const struct operation *operation, int answer)
 static void fail_in_turn(struct __test_metadata *_metadata, struct state *state,
 			 const struct operation *operation)
 {
-	/* The first in full, and ever fewer of those that come later. */
+	/* All of the first faults, and fewer and fewer of the later ones. */
 	int all = env_number("VFIO_PCI_RUST_FAULTS", 200);
 	int n, answer, faults = 0, refused = 0;
 	const char *problem;
@@ -170,7 +170,7 @@ static void fail_in_turn(struct __test_metadata *_metadata, struct state *state,
 		if (!failed)
 			break;
 	}
-	/* There was something that could fail. */
+	/* At least one fault was reached. */
 	EXPECT_LT(1, n);
 	ksft_print_msg("%s: %d faults, %d of them refused it\n", operation->name, faults, refused);
 }
@@ -239,7 +239,7 @@ TEST_F_TIMEOUT(fault, opening_a_pf_by_group, HOURS)
 		"opening a PF by its group",
 		prepare, present_token_b, close_again, check_pf_opening,
 	});
-	/* The core has the file made last, of two pieces, and does not tell if that fails. */
+	/* The core creates the file last, in two steps, and tells the driver of no failure. */
 	ksft_print_msg("%d changed the token, for lack of a file\n", state->late);
 	EXPECT_GE(2, state->late);
 	EXPECT_EQ(0, reopen_pf(state, 0));
@@ -301,7 +301,7 @@ static int set_token_b(struct state *state)
 	return set_token(state->pf_device.fd, token_b);
 }
 
-/* If it worked, it worked; and if not, check_token() sees it. */
+/* Checks that a successful SET took effect, and undoes it; check_token() covers a failed one. */
 static int set_token_back(struct state *state, int answer)
 {
 	int ret = 0;
@@ -448,8 +448,8 @@ static int write_vf(struct state *state)
 }
 
 /*
- * Without memory for the name of its node a device is registered all the same, and
- * nobody is told.
+ * Without memory for the name of its node a device is registered nevertheless, and no
+ * error is reported.
  */
 static bool is_usable(const char *bdf)
 {
@@ -561,7 +561,7 @@ static int write_zero(struct state *state)
 	return write_to(state->file, "0");
 }
 
-/* The VF is there, and bound, whatever became of the call. */
+/* Makes sure that the VF exists and is bound, whether the call succeeded or not. */
 static int ensure_vf(struct state *state, int answer)
 {
 	int ret = ensure_pf(state->pf, DRIVER, 1);
@@ -570,9 +570,9 @@ static int ensure_vf(struct state *state, int answer)
 }
 
 /*
- * Enabling is not among these: pci_device_add() has no answer to a lack of memory
- * and goes on, up to a null pointer, with any driver. What this driver does of it
- * is binding the VF.
+ * Enabling VFs is not tested: pci_device_add() cannot report a lack of memory and goes
+ * on until it dereferences a null pointer, with any driver. This driver's part of it is
+ * binding the VF.
  */
 TEST_F_TIMEOUT(fault, disabling_vfs, HOURS)
 {

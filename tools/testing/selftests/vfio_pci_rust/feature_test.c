@@ -19,7 +19,7 @@ FIXTURE(feature) {
 	const char *pf;
 	struct device device;
 	long page;
-	char *unmapped;	/* the address of a page that is not there; one is before it */
+	char *unmapped;	/* an unmapped page, which follows a mapped one */
 };
 
 FIXTURE_VARIANT(feature) {
@@ -54,7 +54,7 @@ FIXTURE_TEARDOWN(feature)
 	close_device(&self->device);
 }
 
-/* A request at the very end of the page that is there. */
+/* A request at the address @at. */
 static int feature_at(char *at, uint32_t argsz, uint32_t flags, int fd)
 {
 	struct vfio_device_feature header = { .argsz = argsz, .flags = flags };
@@ -92,7 +92,7 @@ TEST_F(feature, unknown_flag_bit_is_einval)
 	for (bit = 19; bit < 32; bit++) {
 		EXPECT_EQ(-EINVAL, feature(self->device.fd, 1u << bit | PROBE | TOKEN,
 					   NULL, 0));
-		/* Before the index is looked at. */
+		/* This is checked before the index. */
 		EXPECT_EQ(-EINVAL, feature(self->device.fd, 1u << bit | PROBE | 0xfffe,
 					   NULL, 0));
 	}
@@ -107,7 +107,7 @@ TEST_F(feature, get_and_set_without_probe_is_einval)
 
 TEST_F(feature, unsupported_index_is_enotty)
 {
-	/* Not ours and not the core's for this device, 0xffff being reserved. */
+	/* Neither this driver's nor the core's for this device; 0xffff is reserved. */
 	static const uint32_t indices[] = {
 		VFIO_DEVICE_FEATURE_MIGRATION,
 		VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,
@@ -153,7 +153,7 @@ TEST_F(feature, short_data_is_einval)
 {
 	uint32_t size;
 
-	/* Decides before the feature's own conditions: there are no VFs here. */
+	/* This is checked before the feature's own conditions: there are no VFs here. */
 	for (size = 0; size < UUID_LEN; size++)
 		EXPECT_EQ(-EINVAL, feature(self->device.fd, SET | TOKEN, token_a, size));
 	EXPECT_EQ(-ENODEV, feature(self->device.fd, SET | TOKEN, token_a, UUID_LEN));
@@ -166,7 +166,7 @@ TEST_F(feature, long_data_is_accepted)
 	ASSERT_EQ(0, set_numvfs(self->pf, 1));
 	EXPECT_EQ(0, feature(self->device.fd, SET | TOKEN, data, UUID_LEN + 1));
 	EXPECT_EQ(0, feature(self->device.fd, SET | TOKEN, data, sizeof(data)));
-	/* No more than the token is read: the rest is not there. */
+	/* Only the token is read: the rest is unmapped. */
 	EXPECT_EQ(0, feature_at(self->unmapped - 24, 4096, SET | TOKEN,
 				self->device.fd));
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The regions of Intel graphics. The card is a made one, and its OpRegion a huge page of
- * this program. Whatever is seen of them with this driver is seen with vfio-pci.
+ * The regions of Intel graphics. The card is a described one, and its OpRegion a huge page
+ * of this program. What this driver shows of them is what vfio-pci shows.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,7 @@
 #define ASLS		0xfc
 #define HUGE_SIZE	(2u << 20)
 #define OPREGION_SIZE	0x2000u
-/* Where the extended VBT is in the huge page: behind the OpRegion, or not. */
+/* The offset of the extended VBT in the huge page: right after the OpRegion, or not. */
 #define VBT_BEHIND	OPREGION_SIZE
 #define VBT_ELSEWHERE	0x11000u
 #define VBT_SIZE	5000u
@@ -35,7 +35,7 @@ struct region {
 	uint32_t subtype;
 };
 
-/* What there is to see of the device, but for the bytes of its regions. */
+/* What a user sees of the device, except for the bytes of its regions. */
 struct view {
 	int opened;	/* 0 or a negative errno */
 	unsigned int count;
@@ -43,7 +43,7 @@ struct view {
 	uint32_t asls;
 };
 
-/* What one read has brought. */
+/* The result of one read. */
 struct answer {
 	ssize_t ret;	/* or a negative errno */
 	uint8_t bytes[24];
@@ -73,7 +73,7 @@ static uint64_t physical_address(void *memory)
 	return (entry & ((1ull << 55) - 1)) * getpagesize();
 }
 
-/* The first display of Intel. */
+/* The first Intel graphics device. */
 static bool find_card(char bdf[BDF_LEN])
 {
 	char vendor[16], class[16];
@@ -93,7 +93,7 @@ static bool find_card(char bdf[BDF_LEN])
 	return found;
 }
 
-/* The device's own register, past any driver. */
+/* The device's own register, without any driver. */
 static int config_rw(const char *bdf, uint32_t *value, bool write)
 {
 	char path[128];
@@ -128,7 +128,7 @@ static void put64(uint8_t *at, uint64_t value)
 	memcpy(at, &value, sizeof(value));
 }
 
-/* An OpRegion of 8 KB, with bytes that tell where they are. */
+/* An OpRegion of 8 KB, whose bytes depend on their offsets. */
 static void fill_opregion(uint8_t *memory, uint16_t version, uint64_t rvda, uint32_t rvds)
 {
 	unsigned int i;
@@ -142,7 +142,7 @@ static void fill_opregion(uint8_t *memory, uint16_t version, uint64_t rvda, uint
 	put32(memory + 0x3c2, rvds);
 }
 
-/* Of the card's type; the bridges' may be anywhere behind it. */
+/* A region type of the card; those of the bridges may be anywhere after it. */
 static const struct region *region_of(const struct view *view, uint32_t subtype)
 {
 	unsigned int i;
@@ -180,7 +180,7 @@ static int look_at_region(int fd, uint32_t index, struct region *region)
 	return 0;
 }
 
-/* Opens the card with the driver and looks at it; it stays open. */
+/* Opens the card with the driver and records what it shows; it stays open. */
 static struct view look(struct card *card, const char *driver)
 {
 	struct vfio_device_info info = { .argsz = sizeof(info) };
@@ -238,7 +238,7 @@ FIXTURE_SETUP(igd)
 	self->card.memory[0] = 1;
 	self->card.address = physical_address(self->card.memory);
 	ASSERT_NE(0, self->card.address);
-	/* As far as the register reaches; a machine with little memory has no other. */
+	/* The register has 32 bits; a machine with little memory has no other addresses. */
 	ASSERT_GT(UINT32_MAX - HUGE_SIZE, self->card.address);
 	ASSERT_EQ(0, set_asls(self->card.bdf, self->card.address));
 }
@@ -253,11 +253,11 @@ FIXTURE_TEARDOWN(igd)
 	munmap(self->card.memory, HUGE_SIZE);
 }
 
-/* An OpRegion, and what is to be seen of it. */
+/* An OpRegion, and what a user should see of it. */
 static const struct scenario {
 	const char *name;
 	uint16_t version;
-	uint32_t vbt;		/* where in the huge page, 0 if nowhere */
+	uint32_t vbt;		/* offset in the huge page, 0 if there is none */
 	uint32_t vbt_size;
 	uint32_t size_kb;
 	uint16_t seen_version;
@@ -291,7 +291,7 @@ static bool has_vbt(const struct scenario *s)
 	return s->version >= 0x0200 && s->vbt && s->vbt_size;
 }
 
-/* All that is behind the region, which may be larger or smaller than it says. */
+/* The memory behind the region, which may be larger or smaller than it claims. */
 static size_t expect_bytes(struct card *card, const struct scenario *s, uint8_t *bytes)
 {
 	memcpy(bytes, card->memory, OPREGION_SIZE);
@@ -339,7 +339,7 @@ TEST_F_TIMEOUT(igd, every_byte_is_seen_as_with_vfio_pci, 600)
 	}
 }
 
-/* Reads so many bytes from each place around the seams. */
+/* Reads some bytes from each offset around the boundaries. */
 static size_t read_around(struct card *card, const struct region *region,
 			  const uint64_t *seams, size_t count, struct answer *answers)
 {
@@ -379,7 +379,7 @@ TEST_F_TIMEOUT(igd, reads_around_each_seam_are_those_of_vfio_pci, 600)
 		size_t n, i;
 
 		make(&self->card, s);
-		/* Behind what is there vfio-pci reads whatever is in memory. */
+		/* After the last byte vfio-pci reads whatever is in memory. */
 		if (s->size_kb * 1024 > OPREGION_SIZE)
 			continue;
 		for (subtype = VFIO_REGION_SUBTYPE_INTEL_IGD_OPREGION;
@@ -398,7 +398,7 @@ TEST_F_TIMEOUT(igd, reads_around_each_seam_are_those_of_vfio_pci, 600)
 				ASSERT_EQ(0, memcmp(&c[i], &rust[i], sizeof(c[i]))) {
 					TH_LOG("answer %zu: %zd, %zd", i, c[i].ret, rust[i].ret);
 				}
-			/* The bridges are the same whatever the OpRegion is. */
+			/* The bridges do not depend on the OpRegion. */
 			if (s != scenarios)
 				break;
 		}
@@ -440,7 +440,7 @@ TEST_F(igd, nothing_but_reading_is_allowed)
 	unsigned int i, n;
 
 	make(&self->card, scenarios);
-	/* Only the first of the two pages is there. */
+	/* Only the first of the two pages is mapped. */
 	munmap(end + 4096, 4096);
 	for (i = 0; i < 2; i++) {
 		struct view view = look(&self->card, drivers[i]);
@@ -459,7 +459,7 @@ TEST_F(igd, nothing_but_reading_is_allowed)
 			EXPECT_EQ(MAP_FAILED, mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd,
 						   region->offset));
 			EXPECT_EQ(EINVAL, errno);
-			/* Where it can be written it was. */
+			/* A region that can be written has changed. */
 			EXPECT_EQ(30, read_region(fd, region, end + 4096 - 30, 30, 0));
 		}
 		EXPECT_EQ(-1, pread(self->card.device.fd, end, 1,
@@ -473,9 +473,9 @@ TEST_F(igd, where_there_is_no_opregion_opening_is_as_with_vfio_pci)
 {
 	static const struct {
 		const char *name;
-		uint32_t at;	/* what in the OpRegion is not as it should be */
+		uint32_t at;	/* the offset of the wrong value in the OpRegion */
 		uint32_t value;
-		uint32_t asls;	/* where it is said to be; 1: where it is */
+		uint32_t asls;	/* the address in the register; 1 stands for the right one */
 		int opened;
 		unsigned int regions;
 	} cases[] = {
@@ -520,7 +520,7 @@ TEST_F(igd, a_refusal_says_why)
 	close(log);
 }
 
-/* What its user writes into the register is for him alone. */
+/* What the user writes to the register does not reach the device. */
 TEST_F(igd, the_register_is_virtual_while_the_device_is_open)
 {
 	static const char *const drivers[] = { C_DRIVER, DRIVER };
@@ -543,19 +543,19 @@ TEST_F(igd, the_register_is_virtual_while_the_device_is_open)
 		EXPECT_EQ(other, value);
 		EXPECT_EQ(0, config_rw(self->card.bdf, &value, false));
 		EXPECT_EQ(self->card.address, value);
-		/* Who opens it next finds the device's again. */
+		/* The next user finds the value of the device again. */
 		EXPECT_EQ(self->card.address, look(&self->card, drivers[i]).asls);
 	}
 }
 
-/* vfio-pci has the address of the VBT there instead. */
+/* With vfio-pci the register has the address of the VBT instead. */
 TEST_F(igd, the_register_points_to_the_opregion_with_a_vbt_elsewhere)
 {
 	make(&self->card, &scenarios[4]);
 	EXPECT_EQ(self->card.address, look(&self->card, DRIVER).asls);
 }
 
-/* vfio-pci reads what is behind the VBT, or nowhere. */
+/* vfio-pci reads the memory after the VBT, or from address zero. */
 TEST_F(igd, bytes_that_are_not_there_cannot_be_read)
 {
 	struct scenario lie = scenarios[4];
@@ -587,7 +587,7 @@ TEST_F(igd, bytes_that_are_not_there_cannot_be_read)
 	EXPECT_EQ(-EFAULT, read_region(fd, &view.regions[0], bytes, 8, OPREGION_SIZE));
 }
 
-/* How many regions the device has beside those that each has; or a negative errno. */
+/* How many regions the driver has added to the device; or a negative errno. */
 static int extra_regions(int fd)
 {
 	struct vfio_device_info info = { .argsz = sizeof(info) };
@@ -598,8 +598,8 @@ static int extra_regions(int fd)
 }
 
 /*
- * Opens the card with the @n-th allocation or copy failing, sets @left to how many were still to
- * come, and returns what extra_regions() are there, or a negative errno.
+ * Opens the card with the @n-th allocation or copy failing, sets @left to how many were still
+ * missing, and returns extra_regions(), or a negative errno.
  */
 static int open_with_fault(struct card *card, int fail_nth, int n, int *left)
 {
@@ -616,7 +616,7 @@ static int open_with_fault(struct card *card, int fail_nth, int n, int *left)
 	return ret;
 }
 
-/* Whatever cannot be allocated or mapped, the opening is refused, or as it would be without. */
+/* With a fault the opening is refused, or succeeds as without it. */
 TEST_F_TIMEOUT(igd, faults_of_an_opening_leave_nothing_behind, 3600)
 {
 	const char *problem = setup_faults();
@@ -633,7 +633,7 @@ TEST_F_TIMEOUT(igd, faults_of_an_opening_leave_nothing_behind, 3600)
 	ASSERT_EQ(3, open_with_fault(&self->card, fail_nth, many, &left));
 	n = many - left;
 	ASSERT_LT(0, n);
-	/* The last in full, which are those of the regions, and ever fewer of what comes before. */
+	/* All of the last faults, which are in the regions, and fewer and fewer before them. */
 	for (; n > 0; n -= tried < 32 ? 1 : 1 + 2 * tried) {
 		answer = open_with_fault(&self->card, fail_nth, n, &left);
 		tried += !left;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#ifndef _GNU_SOURCE	/* on the command line, or not */
+#ifndef _GNU_SOURCE	/* may be defined on the command line */
 #define _GNU_SOURCE
 #endif
 #include <dirent.h>
@@ -29,7 +29,7 @@ const uint8_t token_a[UUID_LEN] = {
 	0x88, 0x3f, 0x00, 0x16, 0xd3, 0xcc, 0xa4, 0x27
 };
 
-/* Differs from token_a in the last bit alone. */
+/* Differs from token_a only in the last bit. */
 const uint8_t token_b[UUID_LEN] = {
 	0x1b, 0x4e, 0x28, 0xba, 0x2f, 0xa1, 0x41, 0xd2,
 	0x88, 0x3f, 0x00, 0x16, 0xd3, 0xcc, 0xa4, 0x26
@@ -92,10 +92,10 @@ const char *setup_modules(void)
 {
 	if (geteuid())
 		return "these tests need root";
-	/* Starting a program takes long on a debug kernel. */
+	/* Only if it is missing, since starting a program is slow on a debug kernel. */
 	if (access(PCI "/drivers/" DRIVER, F_OK) && system("modprobe -q vfio_pci_rust"))
 		return "there is no module vfio_pci_rust";
-	/* They may be built in. */
+	/* These may be built in. */
 	if (access("/sys/module/vfio_iommu_type1", F_OK) || access("/dev/iommu", F_OK))
 		(void)!system("modprobe -q -a vfio_iommu_type1 iommufd");
 	if (access("/dev/vfio/vfio", F_OK))
@@ -159,7 +159,7 @@ const char *setup_faults(void)
 	if (access("/proc/thread-self/fail-nth", W_OK) ||
 	    access(DEBUGFS "/failslab", F_OK) || access(DEBUGFS "/fail_usercopy", F_OK))
 		return "the kernel has no fault injection";
-	/* Those that could wait for memory, too; and without a word in the log. */
+	/* Also fail allocations that may wait for memory, and do not log the faults. */
 	if (write_sysfs("N", DEBUGFS "/failslab/ignore-gfp-wait") ||
 	    write_sysfs("0", DEBUGFS "/failslab/verbose") ||
 	    write_sysfs("0", DEBUGFS "/fail_usercopy/verbose"))
@@ -411,7 +411,7 @@ void restore_device(const char *bdf)
 
 static pid_t main_pid;
 
-/* The tests run in children; what they share is put away by their parent. */
+/* The tests run in children. Only their parent restores the device that they share. */
 static void restore_pf(void)
 {
 	if (getpid() == main_pid)
@@ -750,7 +750,7 @@ bool log_has(int fd, const char *const *words)
 
 		len = read(fd, line, sizeof(line) - 1);
 		if (len < 0 && errno == EPIPE)
-			continue;	/* overwritten; go on with the oldest */
+			continue;	/* overwritten: go on with the oldest line */
 		if (len <= 0)
 			return false;
 		line[len] = 0;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the selftests of vfio-pci-rust share: PCI devices in sysfs, the two ways
- * to open a VFIO device, and VFIO_DEVICE_FEATURE. When a test program ends, the
- * device of setup_pf() has no VFs and goes to whatever driver wants it.
+ * Code shared by the selftests of vfio-pci-rust: PCI devices in sysfs, the two
+ * ways to open a VFIO device, and VFIO_DEVICE_FEATURE. When a test program ends,
+ * it removes the VFs of the device of setup_pf() and lets the kernel choose a
+ * driver for it.
  *
- * Functions that return int return 0 or a negative errno, if not said otherwise.
+ * Functions that return int return 0 or a negative errno, unless noted otherwise.
  */
 #ifndef SELFTEST_VFIO_PCI_RUST_LIB_H
 #define SELFTEST_VFIO_PCI_RUST_LIB_H
@@ -19,20 +20,20 @@
 #include <linux/vfio.h>
 #include <linux/vfio_pci_rust.h>
 
-#ifndef NO_KERNEL_TREE	/* then __printf is defined on the command line */
+#ifndef NO_KERNEL_TREE	/* without one, __printf is defined on the command line */
 #include "../kselftest.h"
 #endif
 
 /*
- * The harness gives a test 30 seconds. That is too little where an emulated kernel
- * looks after all of its memory and locks, beside other work.
+ * The harness gives a test 30 seconds. That is too little for an emulated kernel
+ * that checks its memory and locks, on a busy host.
  */
 #undef TEST_TIMEOUT_DEFAULT
 #define TEST_TIMEOUT_DEFAULT	300
 
 #define DRIVER		VFIO_PCI_RUST_DRIVER_NAME
 #define C_DRIVER	"vfio-pci"
-#define BDF_LEN		13	/* "0000:01:10.0" with its end */
+#define BDF_LEN		13	/* "0000:01:10.0" with the terminating zero */
 #define NSEC_PER_SEC	1000000000ll
 #define UUID_LEN	VFIO_PCI_RUST_TOKEN_SIZE
 
@@ -43,7 +44,7 @@ enum path {
 	PATH_COMPAT,	/* /dev/vfio/GROUP and an iommufd as its container */
 };
 
-/* An open device, or what is left of the attempt. */
+/* An open device, or one that is being opened. */
 struct device {
 	int fd;		/* the device */
 	int iommu;	/* the container or the iommufd */
@@ -56,13 +57,14 @@ extern const uint8_t token_a[UUID_LEN];
 extern const uint8_t token_b[UUID_LEN];
 
 /*
- * What fixtures start with. Each returns NULL, or why the tests cannot run here.
+ * Fixtures start with these functions. Each returns NULL, or why the tests cannot
+ * run here.
  */
 
-/* Loads our driver, and what opening a device takes. */
+/* Loads this driver, and the modules that are needed to open a device. */
 const char *setup_modules(void);
 
-/* The same, and looks whether the kernel has this way to open a device. */
+/* The same, and checks that the kernel has this way to open a device. */
 const char *setup_path(enum path path);
 
 /*
@@ -71,10 +73,10 @@ const char *setup_path(enum path path);
  */
 const char *setup_pf(const char **pf);
 
-/* Finds another SR-IOV capable device. Who uses it calls restore_device(). */
+/* Finds another SR-IOV capable device. The caller restores it with restore_device(). */
 const char *setup_second_pf(const char *pf, const char **second);
 
-/* Takes the device from a VFIO driver, and gives it to whatever driver wants it. */
+/* Unbinds the device from a VFIO driver, and lets the kernel choose its driver. */
 void restore_device(const char *bdf);
 
 /* Whether the device is capable of SR-IOV. */
@@ -86,40 +88,40 @@ bool is_pf(const char *bdf);
  */
 const char *setup_plain(const char **bdf);
 
-/* Finds a VGA device, which is taken from its driver. */
+/* Finds a VGA device. The tests take it from its driver. */
 const char *setup_vga(const char **bdf);
 
-/* Gets the kernel ready for arm_fault(). */
+/* Prepares the kernel for arm_fault(). */
 const char *setup_faults(void);
 
-/* Opens the file by which a thread is told to fail. */
+/* Opens the file that controls the faults of this thread. */
 int open_fail_nth(void);
 
-/* Lets the @n-th allocation or copy from or to user space from now on fail, for this thread. */
+/* Makes the @n-th allocation or copy from or to user space of this thread fail. */
 void arm_fault(int fail_nth, int n);
 
 /*
- * Ends that; returns how many were still to come, 0 if it came to the failure. Reading and
- * writing are copies that count as well: if one fails, the failure was still to come.
+ * Ends that; returns how many were still missing, 0 if one has failed. Reading and writing
+ * this file are copies that count as well: if one of them fails, the fault was still to come.
  */
 int disarm_fault(int fail_nth);
 
 /* Loads vfio-pci. */
 const char *setup_c_driver(void);
 
-/* The name of a driver's module, as /sys/module has it. */
+/* The name of a driver's module in /sys/module. */
 const char *module_of(const char *driver);
 
-/* Removes a driver's module, if nobody uses it. */
+/* Removes a driver's module, unless it is in use. */
 int remove_module(const char *driver);
 
-/* Whether a driver is there as a module. */
+/* Whether a driver is loaded as a module. */
 bool is_loaded(const char *driver);
 
 /* Opens the file of a driver's module; returns the descriptor. */
 int open_module(const char *driver);
 
-/* Whether our driver, which is there, is a part of the kernel's image. */
+/* Whether this driver is built into the kernel, given that it is present. */
 bool is_builtin(void);
 
 /* A number from the environment. */
@@ -136,28 +138,28 @@ bool is_bound(const char *bdf, const char *driver);
 
 /*
  * Brings a PF into the state that tests start from: bound to @driver, which is
- * DRIVER or C_DRIVER, with @count VFs. What is right already stays, since SR-IOV
- * takes its time.
+ * DRIVER or C_DRIVER, with @count VFs. Changes only what differs, since enabling
+ * SR-IOV is slow.
  */
 int ensure_pf(const char *pf, const char *driver, int count);
 
-/* Whether the device can be opened: not any more once it is being unbound. */
+/* Whether the device can be opened, which ends when it is being unbound. */
 bool is_registered(const char *bdf);
 
 int set_numvfs(const char *pf, int count);
 int set_parameter(const char *driver, const char *name, const char *value);
 int set_enable_sriov(const char *driver, bool on);
 
-/* Writes @text to /sys/bus/pci/@file, with BDFs and such filled in by printf. */
+/* Writes @text to a file, whose path is formatted as by printf(). */
 __printf(2, 3) int write_sysfs(const char *text, const char *path_format, ...);
 
-/* Reads a file below /sys, without the newline. Returns its length or -errno. */
+/* Reads a file without the newline at its end. Returns the length or -errno. */
 __printf(3, 4) int read_sysfs(char *text, size_t size, const char *path_format, ...);
 
-/* The file of a device's group in /dev. */
+/* The path of a device's group in /dev. */
 int group_node(const char *bdf, char path[PATH_MAX]);
 
-/* A token as text: 36 characters and their end. */
+/* A token as text: 36 characters and the terminating zero. */
 void token_text(char text[37], const uint8_t *token);
 
 /*
@@ -173,31 +175,31 @@ long token_file(const char *bdf, const char *name);
 void device_name(char name[128], const char *bdf, const uint8_t *token);
 
 /*
- * Opening a device takes two steps: all that leads to it, and the ioctl that
- * presents the token, if @token is not NULL, and opens.
+ * Opening a device takes two steps: the preparation, and the ioctl that presents
+ * the token, unless @token is NULL, and opens the device.
  */
 int prepare_device(struct device *device, const char *bdf, enum path path);
 int present_token(struct device *device, const char *bdf, enum path path,
 		  const uint8_t *token);
 
-/* The same at once. */
+/* Both steps. */
 int open_device(struct device *device, const char *bdf, enum path path,
 		const uint8_t *token);
 
-/* Opens through the group, with the name as it is given. */
+/* Opens through the group, with @name unchanged. */
 int open_named(struct device *device, const char *bdf, const char *name);
 
 void close_device(struct device *device);
 
-/* The cdev where the kernel has that, which takes an iommufd, else the group. */
+/* PATH_CDEV if the kernel has iommufd, which this path requires; otherwise PATH_GROUP. */
 enum path any_path(void);
 
-/* Opens and closes again. */
+/* Opens the device and closes it again. */
 int try_open(const char *bdf, enum path path, const uint8_t *token);
 
 /*
- * Opens a PF, once it is as ensure_pf() makes it, and sets token_a: what most tests
- * of the token start from.
+ * Prepares a PF with ensure_pf(), opens it and sets token_a. Most tests of the token
+ * start from this.
  */
 int start_pf(struct device *device, const char *pf, const char *driver, int count,
 	     enum path path);
@@ -205,7 +207,7 @@ int start_pf(struct device *device, const char *pf, const char *driver, int coun
 /* VFIO_DEVICE_SET_IRQS for the first interrupt of an index. */
 int set_irq(int fd, uint32_t flags, uint32_t index, int event);
 
-/* Lets the interrupt signal an eventfd. */
+/* Makes the interrupt signal an eventfd. */
 int on_event(int fd, uint32_t index, int event);
 
 /*
@@ -215,20 +217,20 @@ int on_event(int fd, uint32_t index, int event);
 int feature(int fd, uint32_t flags, const void *data, uint32_t size);
 int set_token(int fd, const uint8_t *token);
 
-/* Nanoseconds on a clock. */
+/* The time of a clock in nanoseconds. */
 int64_t now(clockid_t clock);
 
 /* The last of the processors that this program may run on. */
 int last_processor(void);
 
 /*
- * A thread on that processor, which stops whatever is less urgent than its
- * real-time priority wherever that is, be it in the kernel.
+ * Starts a thread on that processor with a real-time priority. It preempts threads
+ * of lower priority at any point, even in the kernel.
  */
 int start_urgent(pthread_t *thread, int priority, int processor,
 		 void *(*run)(void *argument), void *argument);
 
-/* Acts on a device in a thread of its own, since that waits for users. */
+/* An action on a device, in a thread of its own because it waits for users. */
 struct action {
 	int (*act)(const char *bdf);
 	const char *bdf;
@@ -239,13 +241,13 @@ struct action {
 int start_action(struct action *action);
 bool has_ended(struct action *action);
 
-/* Waits for its end. */
+/* Waits for its end, and returns its result. */
 int result_of(struct action *action);
 
-/* A descriptor of the kernel log that starts at its end. */
+/* Opens the kernel log at its end; returns the descriptor. */
 int open_log(void);
 
-/* Whether a line that has come since contains all of @words (ends with NULL). */
+/* Whether a line logged since then contains all of @words (NULL-terminated). */
 bool log_has(int fd, const char *const *words);
 
 #endif /* SELFTEST_VFIO_PCI_RUST_LIB_H */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Binding and unbinding, SR-IOV on and off, and the life of the module.
+ * Binding and unbinding, SR-IOV on and off, loading and removing the module.
  */
 #include <errno.h>
 #include <poll.h>
@@ -110,7 +110,7 @@ TEST_F(lifecycle, binds_by_new_id)
 TEST_F(lifecycle, binds_to_nothing_by_itself)
 {
 	ASSERT_EQ(0, bind_driver(self->pf, NULL));
-	/* Another driver may take it, ours must not. */
+	/* Another driver may bind it, this one must not. */
 	write_sysfs(self->pf, "/sys/bus/pci/drivers_probe");
 	EXPECT_FALSE(is_bound(self->pf, DRIVER));
 }
@@ -173,7 +173,7 @@ TEST_F(lifecycle, disabling_vfs_waits_and_the_pf_cannot_be_opened_meanwhile)
 		ret = try_open(self->pf, any_path(), token_a);
 	}
 	EXPECT_EQ(-EAGAIN, ret);
-	/* Who is asked to release the VF must not look how many there are. */
+	/* Reading sriov_numvfs blocks, so a program must not do that before it closes the VF. */
 	ASSERT_EQ(0, start_action(&look));
 	usleep(100000);
 	EXPECT_FALSE(has_ended(&look));
@@ -184,7 +184,7 @@ TEST_F(lifecycle, disabling_vfs_waits_and_the_pf_cannot_be_opened_meanwhile)
 	EXPECT_EQ(0, try_open(self->pf, any_path(), NULL));
 }
 
-/* Whether the target of one of this program's descriptors, or of its mappings, has such a name. */
+/* Whether one of this program's descriptors or mappings has a target of such a name. */
 static bool proc_has(const char *what, const char *name)
 {
 	static const char * const formats[] = {
@@ -202,7 +202,7 @@ static bool proc_has(const char *what, const char *name)
 	return false;
 }
 
-/* As the user guide says how to find out who has a device. */
+/* The user guide finds the users of a device in this way. */
 TEST_F(lifecycle, users_are_found_in_proc)
 {
 	static const enum path paths[] = { PATH_GROUP, PATH_CDEV };
@@ -223,7 +223,7 @@ TEST_F(lifecycle, users_are_found_in_proc)
 		ASSERT_NE(MAP_FAILED, registers);
 		EXPECT_TRUE(proc_has("fd", name));
 
-		/* A mapping is enough to keep the device. */
+		/* A mapping alone keeps the device in use. */
 		close_device(&self->device);
 		EXPECT_FALSE(proc_has("fd", name));
 		EXPECT_TRUE(proc_has("maps", name));

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A device that outlives its driver: closing a character device ends the use of
- * it, for which unbinding waits, and lets go of the device only then. In between
- * the driver is unbound and its module removed.
+ * A device that outlives its driver: closing a character device first ends its
+ * use, for which unbinding waits, and then drops the reference to the device. In
+ * between, the driver is unbound and its module removed.
  *
- * The moment is short, and the scheduler makes it long. Four share a processor;
- * whoever is more urgent stops the others wherever they are:
+ * The scheduler makes this short interval long. Four threads share a processor,
+ * and those of higher priority preempt the others at any point. From the lowest
+ * to the highest priority:
  *
  *   closer       closes the character device, which wakes the unbinder
- *   hog          spins as soon as the unbinder is past its waiting
+ *   hog          spins as soon as the unbinder no longer waits for the closer
  *   kdevtmpfs    the kernel's thread for which the unbinder has to wait
  *   unbinder     unbinds the driver, and removes its module
  *
- * $VFIO_PCI_RUST_DRIVER names another driver. With vfio-pci the kernel panics.
+ * VFIO_PCI_RUST_DRIVER in the environment names another driver. With vfio-pci the
+ * kernel panics.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -32,7 +34,7 @@
 
 enum { CLOSER = 1, HOG, KDEVTMPFS, UNBINDER };	/* real-time priorities */
 
-/* How long the closer is kept from going on, if the module does not go before. */
+/* How long the closer is stopped, if the module is not removed before. */
 #define PATIENCE (10 * NSEC_PER_SEC)
 
 static struct {
@@ -41,7 +43,7 @@ static struct {
 	sem_t may_close;
 	atomic_int unbinder;			/* its thread ID */
 	atomic_bool is_waiting;			/* the unbinder, for the closer */
-	atomic_bool is_past, is_closed;		/* what has come to pass */
+	atomic_bool is_past, is_closed;		/* what has happened */
 	atomic_bool was_closed;			/* when the unbinder went on */
 	atomic_bool is_gone;			/* the module */
 	int unbound, removed;			/* the answers */
@@ -55,7 +57,7 @@ static void *run_closer(void *unused)
 	return NULL;
 }
 
-/* A socket on which the kernel tells what happens to devices. */
+/* A socket on which the kernel sends events of devices. */
 static int open_events(void)
 {
 	struct sockaddr_nl address = { .nl_family = AF_NETLINK, .nl_groups = 1 };
@@ -93,7 +95,7 @@ static void *run_hog(void *unused)
 {
 	int64_t end;
 
-	/* The device goes, then the unbinder waits, and then its group goes. */
+	/* The device is removed, then the unbinder waits, and then its group is removed. */
 	wait_for_removal(test.events, "vfio-dev");
 	test.is_waiting = true;
 	wait_for_removal(test.events, "vfio");
@@ -133,7 +135,7 @@ static pid_t find_kdevtmpfs(void)
 	return found;
 }
 
-/* Whether a thread of this process waits for something that may take long. */
+/* Whether a thread of this process is in an interruptible sleep. */
 static bool is_asleep(pid_t thread)
 {
 	char text[256];
@@ -196,7 +198,7 @@ TEST_F_TIMEOUT(lifetime, the_module_goes_while_a_file_is_being_closed, 120)
 	int processor = last_processor();
 
 	ASSERT_EQ(0, bind_driver(self->pf, self->driver));
-	/* Not bound to an iommufd: an open device would keep the module. */
+	/* It is not bound to an iommufd, since an open device would keep the module. */
 	ASSERT_EQ(0, prepare_device(&device, self->pf, PATH_CDEV));
 	test.bdf = self->pf;
 	test.driver = self->driver;
@@ -221,7 +223,7 @@ TEST_F_TIMEOUT(lifetime, the_module_goes_while_a_file_is_being_closed, 120)
 	close_device(&device);
 	close(test.events);
 
-	/* Otherwise nothing was tested. */
+	/* Otherwise the interval was missed, and nothing was tested. */
 	EXPECT_FALSE(atomic_load(&test.was_closed));
 	EXPECT_EQ(0, test.unbound);
 	EXPECT_EQ(0, test.removed);

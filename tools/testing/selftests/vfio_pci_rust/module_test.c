@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Loading the module: its parameters beside those of vfio-pci, and standing in
- * for vfio-pci.
+ * Loading the module: its parameters compared with those of vfio-pci, and standing
+ * in for vfio-pci.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -36,7 +36,7 @@ static int load(const char *driver, const char *parameters)
 	return run("modprobe %s %s 2>/dev/null", module_of(driver), parameters);
 }
 
-/* Neither driver is loaded, and the PF is free for whoever wants it. */
+/* Neither driver is loaded, and the kernel has chosen a driver for the PF. */
 static const char *start(const char **pf)
 {
 	const char *problem = setup_pf(pf);
@@ -52,7 +52,7 @@ static const char *start(const char **pf)
 	return NULL;
 }
 
-/* What the other test programs start from. */
+/* The state from which the other test programs start. */
 static void end(const char *pf)
 {
 	bind_driver(pf, NULL);
@@ -173,7 +173,7 @@ TEST_F(parameters, disable_vga_hides_legacy_resources)
 	EXPECT_EQ(0, bind_driver(vga, NULL));
 }
 
-/* The permissions of a parameter in sysfs, 0 if it is not there. */
+/* The permissions of a parameter in sysfs, 0 if it does not exist. */
 static int mode_of(const char *driver, const char *parameter)
 {
 	struct stat status;
@@ -221,7 +221,7 @@ FIXTURE_TEARDOWN(devices)
 	restore_device(self->other);
 }
 
-/* Nobody's driver_override reads as "(null)". */
+/* A driver_override that is not set reads as "(null)". */
 static bool is_override(const char *bdf, const char *name)
 {
 	char text[32];
@@ -252,7 +252,7 @@ TEST_F(devices, are_taken_without_a_driver_alone)
 	const char * const kept[] = { self->other, "not given to " DRIVER, "has a driver", NULL };
 	char entries[128];
 
-	/* Without the domain, with blanks, and twice. */
+	/* An address without the domain, with blanks, and twice. */
 	snprintf(entries, sizeof(entries), "8086:10c9,, %s ,%s,fe:1f.7,%s", self->pf + 5,
 		 self->other, self->pf);
 	ASSERT_EQ(0, load_devices(entries, ""));
@@ -276,7 +276,7 @@ TEST_F(devices, the_log_has_the_command_that_moves_them)
 	ASSERT_EQ(0, run("dmesg | sed -n 's/.*%s: not given .* to move it: //p' | tail -n 1 | sh",
 			 self->other));
 	EXPECT_TRUE(is_bound(self->other, DRIVER));
-	/* That was not the driver. */
+	/* That override was not the driver's, so it stays. */
 	ASSERT_EQ(0, unload(DRIVER));
 	EXPECT_TRUE(is_override(self->other, DRIVER));
 }
@@ -291,7 +291,7 @@ TEST_F(devices, are_taken_when_they_come)
 
 	ASSERT_EQ(0, unload(DRIVER));
 	EXPECT_TRUE(is_override(self->other, NULL));
-	/* Nobody does that any more. */
+	/* Without the module nothing gives it to the driver. */
 	ASSERT_EQ(0, plug_again(self->other));
 	EXPECT_TRUE(is_override(self->other, NULL));
 }
@@ -308,14 +308,14 @@ TEST_F(devices, what_others_override_stays)
 	ASSERT_EQ(0, unload(DRIVER));
 	EXPECT_TRUE(is_override(self->pf, "nobody"));
 
-	/* The same name, but from somebody else. */
+	/* The same name, but not written by the driver. */
 	ASSERT_EQ(0, write_sysfs(DRIVER, path, self->pf));
 	ASSERT_EQ(0, load_devices(self->pf, ""));
 	EXPECT_TRUE(is_bound(self->pf, DRIVER));
 	ASSERT_EQ(0, unload(DRIVER));
 	EXPECT_TRUE(is_override(self->pf, DRIVER));
 
-	/* Ours at first, and then somebody else's. */
+	/* First written by the driver, then overwritten. */
 	ASSERT_EQ(0, write_sysfs("\n", path, self->pf));
 	ASSERT_EQ(0, load_devices(self->pf, ""));
 	EXPECT_TRUE(is_bound(self->pf, DRIVER));
@@ -324,7 +324,7 @@ TEST_F(devices, what_others_override_stays)
 	EXPECT_TRUE(is_override(self->pf, "nobody"));
 }
 
-/* The VF comes after the module, and its PF is the network's. */
+/* The VF is created after the module is loaded, and its PF is under the network driver. */
 TEST_F(devices, can_be_vfs)
 {
 	ASSERT_EQ(0, set_numvfs(self->other, 2));
@@ -349,7 +349,7 @@ TEST_F(devices, go_to_the_name_that_is_taken_over)
 	EXPECT_TRUE(is_override(self->pf, NULL));
 }
 
-/* What has the driver under its own name is not told to be another driver's. */
+/* A device that is bound under the driver's own name is not reported as another driver's. */
 TEST_F(devices, keep_its_own_name_under_takeover)
 {
 	const char * const kept[] = { self->pf, "not given to ", NULL };
@@ -419,12 +419,12 @@ TEST_F(takeover, stands_in_for_vfio_pci)
 	ASSERT_EQ(0, open_device(&self->device, self->pf, any_path(), token_a));
 	EXPECT_EQ(-EACCES, try_open(vf, any_path(), token_b));
 	EXPECT_EQ(0, try_open(vf, any_path(), token_a));
-	/* vfio-pci would take it. */
+	/* vfio-pci would bind it. */
 	ASSERT_EQ(0, set_numvfs(self->pf, 0));
 	EXPECT_EQ(-ENODEV, set_token(self->device.fd, token_b));
 }
 
-/* Whoever knows the driver by its own name gets the same. */
+/* The driver can also be used by its own name. */
 TEST_F(takeover, answers_to_its_own_name_too)
 {
 	char vf[BDF_LEN];
@@ -437,7 +437,7 @@ TEST_F(takeover, answers_to_its_own_name_too)
 	ASSERT_EQ(0, open_device(&self->device, self->pf, any_path(), token_a));
 	EXPECT_EQ(-EACCES, try_open(vf, any_path(), token_b));
 	EXPECT_EQ(0, try_open(vf, any_path(), token_a));
-	/* A VF of the other name is no foreign one: it is known to be open before its reset. */
+	/* A VF of the other name is not foreign: it counts as open even before its reset. */
 	ASSERT_EQ(0, bind_driver(vf, DRIVER));
 	EXPECT_EQ(-EACCES, try_open(vf, any_path(), token_b));
 	EXPECT_EQ(0, try_open(vf, any_path(), token_a));
@@ -462,7 +462,7 @@ TEST_F(takeover, is_refused_while_vfio_pci_is_there)
 	EXPECT_TRUE(log_has(log, words));
 	EXPECT_TRUE(is_bound(self->pf, C_DRIVER));
 	EXPECT_EQ(0, try_open(self->pf, any_path(), NULL));
-	/* Under its own name there is room for both. */
+	/* Under its own name the driver can be loaded beside vfio-pci. */
 	EXPECT_EQ(0, load(DRIVER, ""));
 	close(log);
 }
@@ -475,7 +475,7 @@ TEST_F(takeover, keeps_vfio_pci_out)
 	EXPECT_LT(0, readlink("/sys/module/vfio_pci", path, sizeof(path) - 1));
 	EXPECT_STREQ("vfio_pci_rust", path);
 	ASSERT_EQ(0, bind_driver(self->pf, C_DRIVER));
-	/* A program that loads vfio-pci finds that it is there. */
+	/* A program that loads vfio-pci finds that it is loaded. */
 	EXPECT_EQ(0, load(C_DRIVER, ""));
 	EXPECT_EQ(0, run("! grep -q '^vfio_pci ' /proc/modules"));
 	EXPECT_TRUE(is_bound(self->pf, C_DRIVER));
@@ -487,7 +487,7 @@ TEST_F(takeover, keeps_vfio_pci_out)
 
 TEST_F(takeover, no_device_loads_the_module_by_itself)
 {
-	/* vfio-pci has an alias for each device, which programs look up. */
+	/* vfio-pci has an alias for every device, which programs look up. */
 	EXPECT_EQ(0, run("modinfo -F alias vfio_pci | grep -q vfio_pci:"));
 	EXPECT_EQ(0, run("! modinfo -F alias vfio_pci_rust | grep -q pci:"));
 }

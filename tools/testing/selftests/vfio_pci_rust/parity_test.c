@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What vfio-pci does, this driver does, too: every test runs with both.
+ * This driver does what vfio-pci does: every test runs with both.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +17,7 @@
 #include "../kselftest_harness.h"
 #include "lib.h"
 
-/* Of a device that $VFIO_PCI_RUST_PF names, which may have no VFs and report no errors. */
+/* For a device named by VFIO_PCI_RUST_PF that supports neither VFs nor error reports. */
 #define INCAPABLE	"the device is not capable of it"
 
 FIXTURE(parity) {
@@ -33,7 +33,7 @@ FIXTURE_VARIANT(parity) {
 FIXTURE_VARIANT_ADD(parity, rust) { .driver = DRIVER };
 FIXTURE_VARIANT_ADD(parity, c) { .driver = C_DRIVER };
 
-/* A PF without VFs under the driver, and all parameters as they are by default. */
+/* A PF without VFs under the driver, and all parameters with their default values. */
 FIXTURE_SETUP(parity)
 {
 	const char *problem = setup_pf(&self->pf);
@@ -55,7 +55,7 @@ FIXTURE_TEARDOWN(parity)
 	set_parameter(variant->driver, "nointxmask", "0");
 }
 
-/* The power state of a device, or what it is after two seconds. */
+/* Waits up to two seconds for a power state of the device. */
 static bool gets_to(const char *bdf, const char *state)
 {
 	char text[16];
@@ -92,7 +92,7 @@ TEST_F(parity, a_device_sleeps_while_nobody_uses_it)
 	EXPECT_TRUE(gets_to(self->pf, "D3hot"));
 	if (!is_pf(self->pf))
 		return;
-	/* VFs need their PF. */
+	/* VFs need their PF in D0. */
 	ASSERT_EQ(0, set_numvfs(self->pf, 1));
 	EXPECT_TRUE(stays_in(self->pf, "D0"));
 	ASSERT_EQ(0, set_numvfs(self->pf, 0));
@@ -113,7 +113,7 @@ TEST_F(parity, disable_idle_d3_holds_from_bind_to_unbind)
 	EXPECT_TRUE(gets_to(self->pf, "D3hot"));
 }
 
-/* Whether masking the interrupt is done in the device, by a bit of its command. */
+/* Whether the interrupt is masked in the device, by a bit of its command register. */
 static int masks_in_device(const char *bdf, int fd)
 {
 	int event = eventfd(0, 0);
@@ -174,7 +174,7 @@ TEST_F(parity, a_vf_under_another_driver_is_warned_of)
 	ASSERT_LE(0, log);
 	ASSERT_EQ(0, set_numvfs(self->pf, 1));
 	ASSERT_EQ(0, vf_bdf(self->pf, 0, vf));
-	/* Whether igbvf can use it is its business. */
+	/* Whether igbvf can use it does not matter here. */
 	bind_driver(vf, "igbvf");
 	EXPECT_TRUE(log_has(log, words));
 	close(log);
@@ -195,10 +195,10 @@ TEST_F(parity, a_user_can_reset_what_is_his)
 	ASSERT_EQ(0, ioctl(self->device.fd, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, &known));
 	EXPECT_EQ(1, known.info.count);
 	reset.group = self->device.group;
-	/* An emulated port may have no link in time, which makes it ENOTTY. */
+	/* An emulated port may have no link in time; the answer is ENOTTY then. */
 	EXPECT_TRUE(!ioctl(self->device.fd, VFIO_DEVICE_PCI_HOT_RESET, &reset) ||
 		    errno == ENOTTY);
-	/* Without showing that it is his, he cannot. */
+	/* The user must show that the group is open, or the reset is refused. */
 	reset.group = self->device.fd;
 	EXPECT_EQ(-1, ioctl(self->device.fd, VFIO_DEVICE_PCI_HOT_RESET, &reset));
 	EXPECT_EQ(EINVAL, errno);
@@ -307,7 +307,7 @@ TEST_F(parity, unbinding_a_vf_waits_for_its_user_alone)
 	close_device(&self->vf_device);
 	EXPECT_EQ(0, result_of(&removal));
 	EXPECT_FALSE(is_bound(vf, variant->driver));
-	/* It does not count as open any more. */
+	/* It no longer counts as open. */
 	EXPECT_EQ(0, set_token(self->device.fd, token_b));
 	close(event);
 }
@@ -361,7 +361,7 @@ TEST_F(parity, a_device_that_is_being_unbound_does_not_open)
 
 	if (setup_path(PATH_CDEV))
 		SKIP(return, "the kernel has no iommufd");
-	/* It is kept from going, and is not open. */
+	/* An open file delays the unbinding, and the device is not open. */
 	ASSERT_EQ(0, prepare_device(&self->device, self->pf, PATH_CDEV));
 	ASSERT_EQ(0, start_action(&unbinding));
 	while (is_registered(self->pf))

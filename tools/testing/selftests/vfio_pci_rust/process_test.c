@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Processes that come and go: users that are killed, descriptors that outlive
- * whoever opened them, signals while something waits, and two PFs at a time.
+ * Processes that come and go: users that are killed, descriptors that outlive the
+ * process that opened them, signals during a wait, and two PFs at a time.
  */
 #include <errno.h>
 #include <poll.h>
@@ -85,13 +85,13 @@ static int take_step(int step, const char *pf, const char *vf, enum path path,
 	}
 }
 
-/* Nothing is open any more, and the token is @token. */
+/* Nothing is open, and the token is @token. */
 static void check_unused(struct __test_metadata *_metadata, FIXTURE_DATA(process) * self,
 			 const uint8_t *token)
 {
 	const uint8_t *other = token == token_a ? token_b : token_a;
 
-	/* With an open VF this would take the token. */
+	/* While a VF is open this would need the token. */
 	ASSERT_EQ(0, open_device(&self->pf_device, self->pf, any_path(), NULL));
 	EXPECT_EQ(-EACCES, try_open(self->vf, any_path(), other));
 	EXPECT_EQ(0, try_open(self->vf, any_path(), token));
@@ -162,7 +162,7 @@ TEST_F_TIMEOUT(process, a_user_can_be_killed_at_any_time, 600)
 		usleep(random() % duration);
 		EXPECT_EQ(0, kill(pid, SIGKILL));
 		ASSERT_EQ(pid, waitpid(pid, &status, 0));
-		/* It was not refused anything before. */
+		/* Until then no call of it was refused. */
 		EXPECT_TRUE(WIFSIGNALED(status));
 		token_b_opens = !try_open(self->vf, any_path(), token_b);
 		check_unused(_metadata, self, token_b_opens ? token_b : token_a);
@@ -258,7 +258,7 @@ TEST_F(process, a_vf_is_open_until_the_last_child_has_closed_it)
 	EXPECT_EQ(0, set_token(self->pf_device.fd, token_b));
 }
 
-/* ---- signals while something waits for the user of a device ---- */
+/* ---- signals during a wait for the user of a device ---- */
 
 static int request_event(int device)
 {
@@ -283,8 +283,8 @@ static int disable_vfs(const char *pf)
 }
 
 /*
- * A child begins to take the open @device away, gets a signal, and is killed. The
- * device stays as it is until it is closed, and then it is taken away.
+ * A child begins to remove the open @device, gets a signal, and is killed. Nothing
+ * happens to the device until it is closed; then it can be removed.
  */
 static void interrupt(struct __test_metadata *_metadata, struct device *device,
 		      int (*take)(const char *bdf), const char *bdf)

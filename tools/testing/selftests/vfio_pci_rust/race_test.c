@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A VF is opened with the token while another one is set, or is brought along by
- * who opens the PF. In each round the two start at the same time, but for a delay
- * of the one. Who is first wins, and the other is refused: a VF that is open was
- * opened with the token that is set.
+ * A VF is opened with the token while another token is set, by SET or by an opening
+ * of the PF. In each round both start at the same time, apart from a delay for one
+ * of them. The first one wins, and the other is refused: a VF that is open was
+ * opened with the current token.
  *
- * The PF's driver promises that. If it is ours and the VF's is not, there is a
- * moment that it cannot see, before the VF counts as being opened.
+ * The PF's driver guarantees that. If this is the PF's driver, and not the VF's, an
+ * opening by group has an interval that it cannot see, before the VF counts as being
+ * opened.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,11 +24,11 @@
 #define MAX_ROUNDS	300
 #define MIN_HITS	3
 
-/* What the PF's driver promises for VFs under the VF's driver. */
+/* What the PF's driver guarantees for VFs under the VF's driver. */
 enum promise {
 	NOTHING,
 	NOT_WHILE_ENABLED,	/* the token does not change once the VF is being enabled */
-	NEVER,			/* nor between its check and that */
+	NEVER,			/* nor between the check of the token and that */
 };
 
 FIXTURE(race) {
@@ -39,7 +40,7 @@ FIXTURE_VARIANT(race) {
 	const char *pf_driver, *vf_driver;
 	enum path path;
 	enum promise promise;
-	/* Who opens the VF presents nothing: it is admitted. */
+	/* The VF is opened without a token: it is admitted. */
 	bool admitted;
 };
 
@@ -71,10 +72,10 @@ FIXTURE_TEARDOWN(race)
 {
 }
 
-/* Who changes the token: an open PF's user, or who opens the PF. */
+/* How the token is changed: by SET on the open PF, or by opening the PF. */
 enum way { BY_SET, BY_OPENING };
 
-/* Both, and what they do. */
+/* The opening of the VF, and the change of the token. */
 struct race {
 	const char *pf, *vf;
 	enum path path;
@@ -82,14 +83,14 @@ struct race {
 	enum way way;
 	struct device pf_device;	/* open, or about to be */
 	pthread_barrier_t start;
-	int64_t delay;		/* nanoseconds; if negative, of the other one */
-	int enabled;		/* the file that counts who has enabled the VF */
+	int64_t delay;		/* of the change, in ns; if negative, of the opening */
+	int enabled;		/* the file with the enable count of the VF */
 	bool vf_was_enabled;	/* when the change began */
 	int answer;		/* to the change */
 	int64_t end;		/* of the change */
 };
 
-/* The two begin together, but for that. */
+/* Both begin together, apart from the delay. */
 static void begin(struct race *race, int64_t delay)
 {
 	struct timespec at;
@@ -119,18 +120,18 @@ static void *change_token(void *argument)
 	return NULL;
 }
 
-/* What came of one round, or of many. */
+/* The outcome of one round, or of many. */
 struct outcome {
 	int opened, changed, both, neither;
-	/* The token was another one before the opening was done, of these */
+	/* Openings that succeeded although the token had changed before they ended. */
 	int stale;
-	/* the VF was being enabled already. */
+	/* Of these, those in which the VF was already being enabled. */
 	int late;
-	/* The token was not changed since the VF was being enabled. */
+	/* Changes that were refused because the VF was being enabled. */
 	int kept;
 };
 
-/* Sets token_a, and prepares what changes it. */
+/* Sets token_a, and prepares the change of it. */
 static int prepare_change(struct race *race)
 {
 	int ret;
@@ -152,14 +153,14 @@ static int run_round(struct race *race, int64_t delay, struct outcome *sum,
 
 	race->delay = delay;
 	ret = prepare_change(race);
-	/* It ends with the token. */
+	/* An admission ends when the token changes. */
 	if (!ret && !race->token)
 		ret = admit(race->vf, token_a);
 	if (!ret)
 		ret = prepare_device(&device, race->vf, race->path);
 	if (!ret)
 		ret = -pthread_barrier_init(&race->start, NULL, 2);
-	/* On the opener's processor: it stops the opener when the delay is over. */
+	/* On the opener's processor, so that it preempts the opener after the delay. */
 	if (!ret)
 		ret = start_urgent(&thread, 1, sched_getcpu(), change_token, race);
 	if (ret)
@@ -184,7 +185,7 @@ static int run_round(struct race *race, int64_t delay, struct outcome *sum,
 		.both = !answer && !race->answer,
 		.neither = answer && race->answer,
 	};
-	/* With an open VF no driver opens the PF for who has another token. */
+	/* While a VF is open, no driver opens the PF with another token. */
 	this->stale = this->both && (race->way == BY_OPENING || race->end < end);
 	this->late = this->stale && race->vf_was_enabled;
 	this->kept = !answer && race->answer && race->vf_was_enabled && race->end < end;
@@ -214,8 +215,8 @@ static int start_race(struct race *race)
 }
 
 /*
- * Rounds from right at the start to when the VF is open for sure; and if that takes
- * long, too, from when the PF is.
+ * Rounds with delays from zero to the time that an opening of the VF takes. An opening
+ * of the PF takes long, too, so it also starts before that of the VF.
  */
 static int run_rounds(struct race *race, int64_t *duration, struct outcome *sum)
 {
@@ -259,7 +260,7 @@ static void judge(struct __test_metadata *_metadata, enum promise promise,
 		EXPECT_EQ(0, sum->late);
 		break;
 	case NOTHING:
-		/* This test can see what it looks for. */
+		/* The test can find what it looks for. */
 		EXPECT_LT(0, sum->stale);
 		break;
 	}
@@ -279,7 +280,7 @@ TEST_F_TIMEOUT(race, set_while_a_vf_is_opened, 600)
 	int64_t duration, delay, step;
 	int log = open_log(), rounds = ROUNDS, hits = 0;
 	bool changed_before = false;
-	/* Only our driver has a moment that decides. */
+	/* Only this driver has a decisive moment. */
 	bool has_moment = variant->promise == NEVER && variant->vf_driver == variant->pf_driver;
 
 	ASSERT_LE(0, log);
@@ -289,8 +290,8 @@ TEST_F_TIMEOUT(race, set_while_a_vf_is_opened, 600)
 	ASSERT_EQ(0, run_rounds(&race, &duration, &sum));
 
 	/*
-	 * Close in on the moment that decides: the token is checked already, and
-	 * the VF does not count as open yet. The driver says that it was hit.
+	 * Narrow down the decisive moment: the token has been checked, and the VF does
+	 * not count as open yet. The driver logs when it was hit.
 	 */
 	delay = duration / 2;
 	step = duration / 4;
@@ -298,9 +299,9 @@ TEST_F_TIMEOUT(race, set_while_a_vf_is_opened, 600)
 		ASSERT_EQ(0, run_round(&race, delay, &sum, &this));
 		delay += this.changed ? step : -step;
 		/*
-		 * Half as far when the moment has been passed, and twice as far when not: where
-		 * a busy host has stopped this machine, the answer has led astray. The moment
-		 * itself moves a little, so the steps do not end.
+		 * Halve the step when the moment has been passed, and double it when not: if a
+		 * busy host stopped this machine, the answer was misleading. The moment itself
+		 * moves a little, so the search does not end.
 		 */
 		step = this.changed == changed_before ? step * 2 : step / 2;
 		if (step < 2000)

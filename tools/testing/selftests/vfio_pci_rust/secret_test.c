@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What is left of a token that is no longer used: all of the kernel's memory is
- * searched for it, by /proc/kcore.
+ * Searches all memory of the kernel, by /proc/kcore, for a token that is no longer
+ * used.
  *
- * For the search to find nothing of its own, the token is never whole in this
+ * The search must not find its own data, so the token is never complete in this
  * program's memory, except in the buffer of the call that sets or presents it.
  */
 #include <errno.h>
@@ -23,15 +23,15 @@
 
 #define CHUNK (1024 * 1024)
 
-/* For all of the memory, on an emulated machine. */
+/* Enough for all memory of an emulated machine. */
 #define SECONDS 600
 
-/* The token is what these are by exclusive or. */
+/* The exclusive or of these is the token. */
 static uint8_t part[2][UUID_LEN];
 
 /*
- * The bytes are atomic, so that no wider register takes them: those are saved in
- * the kernel's memory.
+ * The bytes are atomic, so that they are never in a vector register, which the kernel
+ * would save in its memory.
  */
 static struct {
 	struct vfio_device_feature header;
@@ -46,7 +46,7 @@ static uint8_t token_byte(size_t i)
 	return part[0][i] ^ part[1][i];
 }
 
-/* Without the bytes of which memory is full: each of them would be looked at. */
+/* Without bytes that are frequent in memory, which would slow down the search. */
 static int make_secret(void)
 {
 	size_t i = 0;
@@ -108,7 +108,7 @@ static int set_secret(int fd)
 	return ret;
 }
 
-/* Presents the token as a part of the name. */
+/* Presents the token in the name of the device. */
 static int open_secret(struct device *device, const char *bdf)
 {
 	int ret;
@@ -119,7 +119,7 @@ static int open_secret(struct device *device, const char *bdf)
 	return ret;
 }
 
-/* Presents the token for those who will open the device without one. */
+/* Admits the device with the token. */
 static int admit_secret(const char *bdf)
 {
 	char path[PATH_MAX];
@@ -136,14 +136,14 @@ static int admit_secret(const char *bdf)
 	return ret;
 }
 
-/* What of the token is looked for, and how often it was found. */
+/* A piece of the token, and how often it was found. */
 struct form {
 	uint8_t (*byte)(size_t i);
 	size_t size, piece;
 	int found;
 };
 
-/* A part is enough: memory that is freed is partly overwritten. */
+/* A piece is enough, since freed memory is partly overwritten. */
 enum { BYTES, TEXT, FORMS };
 
 static struct form forms[FORMS] = {
@@ -182,8 +182,8 @@ static void count_in(struct form *form, const uint8_t *bytes, size_t size)
 }
 
 /*
- * Counts the pieces of the token in memory. Returns 0 or -errno. Reads with an
- * overlap, for they may be at any address; no chunk stays in the buffer.
+ * Counts the pieces of the token in memory. Returns 0 or -errno. The chunks overlap,
+ * since a piece may be at any address, and none is left in the buffer.
  */
 static int search_memory(void)
 {
@@ -210,7 +210,7 @@ static int search_memory(void)
 			ret = -EIO;
 			break;
 		}
-		/* Memory has a physical address; what is mapped elsewhere does not. */
+		/* Segments of memory have a physical address, other mappings do not. */
 		if (segment.p_type != PT_LOAD || segment.p_paddr == UINT64_MAX)
 			continue;
 		while (done + LONGEST_PIECE < segment.p_filesz) {
@@ -261,9 +261,9 @@ TEST_F_TIMEOUT(secret, what_is_in_memory_is_found, SECONDS)
 	write_name("");
 	ASSERT_EQ(0, search_memory());
 	wipe_name();
-	/* The driver's, and the core's for VFs under other drivers, in two halves. */
+	/* The driver's token, and the core's for VFs under other drivers, each in two halves. */
 	EXPECT_LE(4, forms[BYTES].found);
-	/* The text above, in three thirds. */
+	/* The text above, in three parts. */
 	EXPECT_LE(3, forms[TEXT].found);
 }
 
@@ -284,7 +284,7 @@ TEST_F_TIMEOUT(secret, the_token_of_an_unbound_pf_is_nowhere, SECONDS)
 
 TEST_F_TIMEOUT(secret, a_refused_token_is_nowhere, SECONDS)
 {
-	/* One that has not been anywhere. */
+	/* A token that has not been in memory before. */
 	ASSERT_EQ(0, make_secret());
 	ASSERT_EQ(0, set_numvfs(self->pf, 0));
 	ASSERT_EQ(-ENODEV, set_secret(self->device.fd));
@@ -314,7 +314,7 @@ TEST_F_TIMEOUT(secret, an_accepted_name_is_nowhere, SECONDS)
 	ASSERT_EQ(0, open_secret(&device, vf));
 	close_device(&device);
 	ASSERT_EQ(0, search_memory());
-	/* The token itself is still the token. */
+	/* The current token itself is still in use. */
 	EXPECT_EQ(0, forms[TEXT].found);
 }
 
@@ -325,7 +325,7 @@ TEST_F_TIMEOUT(secret, a_token_that_admits_is_nowhere, SECONDS)
 	ASSERT_EQ(0, vf_bdf(self->pf, 0, vf));
 	ASSERT_EQ(0, admit_secret(vf));
 	ASSERT_EQ(0, search_memory());
-	/* The token itself is still the token. */
+	/* The current token itself is still in use. */
 	EXPECT_EQ(0, forms[TEXT].found);
 }
 

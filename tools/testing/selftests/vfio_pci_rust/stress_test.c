@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Everything at once: setters of the token, openers of VFs, an administrator who
+ * Everything at once: setters of the token, openers of VFs, an administrator that
  * unbinds, rebinds, resets and turns SR-IOV off and on, a reader of sysfs. Each answer is
- * compared with what the others have done in the meantime.
+ * checked against what the other threads have done in the meantime.
  *
- * $VFIO_PCI_RUST_OPERATIONS bounds it, $VFIO_PCI_RUST_SEED repeats the choices of
- * each thread, though not how they mix.
+ * VFIO_PCI_RUST_OPERATIONS in the environment limits the operations, and
+ * VFIO_PCI_RUST_SEED repeats the choices of each thread, but not their order in time.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -22,17 +22,17 @@
 #define OPENERS		4
 #define VFS		4
 #define OPERATIONS	5000	/* of setters and openers together */
-#define CHANGES		20	/* that the administrator makes meanwhile */
+#define CHANGES		20	/* by the administrator, during these operations */
 #define CALLS		1000000
 #define HOURS		(3 * 3600)
 
 enum { NEVER_SET, BEING_SET, SET, REFUSED };
 
-/* A value of the token that somebody sets. No value is used twice. */
+/* A value that a setter gives the token. No value is used twice. */
 struct value {
 	atomic_int state;
 	atomic_long begin, end;	/* when the call began and ended */
-	atomic_bool alone;	/* no other was going on at its begin */
+	atomic_bool alone;	/* no other change was in progress when it began */
 };
 
 enum { COUNT_SET, COUNT_SET_BUSY, COUNT_SET_NODEV, COUNT_OPENED, COUNT_ADMITTED, COUNT_EACCES,
@@ -45,7 +45,7 @@ static const char * const count_names[COUNTS] = {
 	"PF unbound and bound", "PF or VF reset", "sysfs read",
 };
 
-/* What all threads know. */
+/* The data of all threads. */
 static struct {
 	const char *pf;
 	uint64_t seed;
@@ -54,24 +54,24 @@ static struct {
 	atomic_long used;	/* operations, and values, so far */
 	atomic_long changes;	/* what the administrator has done so far */
 	long per_change;
-	/* The PF cannot be opened while VFs always are, nor be reset: the openers wait. */
+	/* The openers wait, so that the PF can be opened or reset while no VF is open. */
 	atomic_bool quiet;
-	atomic_int in_flight;	/* changes of the token that are going on */
+	atomic_int in_flight;	/* changes of the token in progress */
 	atomic_long clock;
-	/* The latest begin of a change of the token, and of one that has succeeded. */
+	/* When the latest change of the token began, and the latest one that succeeded. */
 	atomic_long last_begin, last_success;
 	/*
-	 * What an opener has: 0 modulo 3 is nothing, 1 is not known, and 2 an open
-	 * VF. The number always grows.
+	 * The state of an opener, modulo 3: 0 has nothing open, 1 is unknown, 2 has a VF
+	 * open. The number always grows.
 	 */
 	atomic_long has[OPENERS];
-	/* For every VF: odd while it may be admitted, which one opener at a time does. */
+	/* For every VF: odd while it may be admitted, by one opener at a time. */
 	atomic_long admitted[VFS];
-	/* Odd while the administrator is about to change how many VFs there are. */
+	/* Odd while the administrator changes the number of VFs. */
 	atomic_long vfs_changed;
-	/* Odd while VFs are created, removed, bound or unbound: SET may be refused for it. */
+	/* Odd while VFs are created, removed, bound or unbound: SET may be refused then. */
 	atomic_long vfs_moved;
-	/* For reading while the PF is used, for writing while it is closed. */
+	/* Held for reading while the PF is in use, for writing while it is closed. */
 	pthread_rwlock_t pf_lock;
 	struct device pf_device;
 	enum path pf_path;
@@ -133,7 +133,7 @@ static bool is_over(void)
 	return atomic_load(&world.used) >= world.operations;
 }
 
-/* The next operation's number, or 0 if there have been enough. */
+/* The number of the next operation, or 0 if there were enough. */
 static long take_number(void)
 {
 	long number = atomic_fetch_add(&world.used, 1) + 1;
@@ -142,8 +142,9 @@ static long take_number(void)
 }
 
 /*
- * The same, but the administrator is not left behind. With an open cdev, even one
- * that is not bound, nobody may wait for him: he may wait for it to be closed.
+ * The same, but waits for the administrator to keep up. A thread with an open cdev,
+ * even one that is not bound, must not call this: the administrator may be waiting for
+ * it to be closed.
  */
 static long next_operation(void)
 {
@@ -283,7 +284,7 @@ static void *run_setter(void *argument)
 		else
 			ask(actor);
 		pthread_rwlock_unlock(&world.pf_lock);
-		/* The others get on with it meanwhile. */
+		/* Let the other threads go on. */
 		if (answer || !choose(actor, 8))
 			pause_ms(1 + choose(actor, 3));
 	}
@@ -292,7 +293,7 @@ static void *run_setter(void *argument)
 
 /* ---- openers ---- */
 
-/* The number of a value that somebody tries to set, preferably the latest; or 0. */
+/* The number of a value that a setter tries to set, preferably the latest; or 0. */
 static long choose_value(struct actor *actor)
 {
 	long id = atomic_load(&world.used), wanted = choose(actor, 4) ? SET : REFUSED;
@@ -328,12 +329,12 @@ static void check_refused(long id)
 
 	if (id && atomic_load(&value->state) == SET && atomic_load(&value->alone) &&
 	    atomic_load(&world.last_begin) == atomic_load(&value->begin))
-		violation("a VF was not opened with the token that is set");
+		violation("a VF was not opened with the current token");
 }
 
 /*
- * Admits the VF with this token, if nobody else does, and tells whether that has come
- * off. end_admission() follows then.
+ * Admits the VF with this token, if no other opener does, and returns whether that
+ * succeeded. If so, end_admission() must follow.
  */
 static bool begin_admission(atomic_long *admitted, const char *vf, const uint8_t *token)
 {
@@ -348,7 +349,7 @@ static bool begin_admission(atomic_long *admitted, const char *vf, const uint8_t
 		return true;
 	}
 	atomic_fetch_add(admitted, 1);
-	/* Wrong, or the VF is being unbound. */
+	/* The token is wrong, or the VF is being unbound. */
 	if (answer != -EACCES && answer != -ENODEV && answer != -ENOENT)
 		violation("admitting a VF: %s", strerror(-answer));
 	return false;
@@ -356,12 +357,12 @@ static bool begin_admission(atomic_long *admitted, const char *vf, const uint8_t
 
 static void end_admission(atomic_long *admitted, const char *vf)
 {
-	/* It ends with the binding, too. */
+	/* Unbinding ends the admission, too. */
 	admit(vf, NULL);
 	atomic_fetch_add(admitted, 1);
 }
 
-/* Presents tokens until the VF is open, or not there any more. */
+/* Presents tokens until the VF is open, or gone. */
 static void try_tokens(struct actor *actor, struct device *device, int number, const char *vf,
 		       enum path path)
 {
@@ -386,7 +387,7 @@ static void try_tokens(struct actor *actor, struct device *device, int number, c
 		if (!answer) {
 			atomic_fetch_add(has, 1);
 			count(COUNT_OPENED);
-			/* Who presents nothing may be let in by what somebody else has admitted. */
+			/* Without a token the VF opens if another opener has admitted it. */
 			if (!id && !(admissions & 1) && atomic_load(admitted) == admissions)
 				violation("a VF was opened without a token");
 			check_opened(id);
@@ -408,11 +409,11 @@ static void try_tokens(struct actor *actor, struct device *device, int number, c
 		if (answer != -EACCES)
 			break;
 		count(COUNT_EACCES);
-		/* An admission ends when the VF is bound anew. */
+		/* An admission ends when the VF is rebound. */
 		if (!by_admission || (!(moved & 1) && atomic_load(&world.vfs_moved) == moved))
 			check_refused(id);
 	}
-	/* The VF is being unbound, or somebody else has it. */
+	/* The VF is being unbound, or another opener has it. */
 	if (answer == -EACCES)
 		return;
 	count(COUNT_GONE);
@@ -439,14 +440,14 @@ static void *run_opener(void *argument)
 		}
 		if (vf_bdf(world.pf, number, vf) ||
 		    prepare_device(&device, vf, path)) {
-			/* It comes back. */
+			/* The VF will be back. */
 			count(COUNT_GONE);
 			pause_ms(1);
 			continue;
 		}
 		try_tokens(actor, &device, number, vf, path);
 		close_device(&device);
-		/* Time without an open VF, for the setters. */
+		/* Leave the setters some time without an open VF. */
 		pause_ms(20 + choose(actor, 100));
 	}
 	return NULL;
@@ -486,8 +487,8 @@ static void open_pf(struct actor *actor)
 }
 
 /*
- * A VF cannot be reset by FLR while its PF is. Linux 7.3 then resets the slot, and
- * with it the PF, whose BARs nobody restores: pciehp's slot has the VFs, too.
+ * A VF cannot be reset by FLR while its PF is being reset. Linux 7.3 then resets the
+ * slot, and with it the PF, whose BARs nobody restores: pciehp's slot includes the VFs.
  */
 static void reset_vfs_by_flr_alone(const char *pf)
 {
@@ -531,7 +532,7 @@ static void rebind_vf(struct actor *actor)
 	count(COUNT_VF_BOUND);
 }
 
-/* Waits until no VF is open, nor being opened: the openers have seen that it is quiet. */
+/* Waits until no VF is open or being opened: all openers have seen the flag. */
 static void wait_for_openers(void)
 {
 	long has[OPENERS];
@@ -543,9 +544,9 @@ static void wait_for_openers(void)
 }
 
 /*
- * A VF, the PF, and the PF with its whole bus, if its slot can do that, while the
- * token is being set. VFs are not there while their PF is reset, so they are opened
- * during their own resets alone.
+ * Resets a VF, the PF, and the PF with its whole bus, if its slot can do that, while
+ * the token is being set. VFs do not respond while their PF is reset, so they are
+ * opened only during their own resets.
  */
 static void reset_device(struct actor *actor)
 {
@@ -568,7 +569,7 @@ static void reset_device(struct actor *actor)
 	} else {
 		if (!answer)
 			answer = write_sysfs("1", "/sys/bus/pci/devices/%s/reset", bdf);
-		/* A VF that was reset while its PF was closed may be away for a minute. */
+		/* A VF that was reset while its PF was closed may not respond for a minute. */
 		if (!which && answer == -ENOTTY)
 			ksft_print_msg("%s has not come back from a reset\n", bdf);
 		else if (answer)
@@ -578,7 +579,7 @@ static void reset_device(struct actor *actor)
 	atomic_store(&world.quiet, false);
 }
 
-/* The token is a random one then. */
+/* Rebinds the PF, which gives it a random token. */
 static void rebind_pf(void)
 {
 	long begin = tick();
@@ -716,7 +717,7 @@ TEST_F_TIMEOUT(stress, all_at_once, HOURS)
 		ksft_print_msg("%s: %ld\n", count_names[i], atomic_load(&world.counts[i]));
 	EXPECT_EQ(0, atomic_load(&world.violations));
 
-	/* Nothing is counted as open any more, and all of it still works. */
+	/* Nothing counts as open any more, and everything still works. */
 	EXPECT_EQ(0, set_token(world.pf_device.fd, token_a));
 	for (i = 0; i < VFS; i++) {
 		ASSERT_EQ(0, vf_bdf(self->pf, i, vf));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The VF token: when it can be set, and who may open what with it.
+ * The VF token: when it can be set, and what opens with it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -65,7 +65,7 @@ TEST_F(token, vf_opens_with_the_right_token_alone)
 	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, NULL));
 	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, token_b));
 	EXPECT_EQ(0, try_open(self->vf, variant->path, token_a));
-	/* Once is not for ever. */
+	/* One match is not enough for later openings. */
 	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, NULL));
 	EXPECT_EQ(0, try_open(self->other_vf, variant->path, token_a));
 }
@@ -85,7 +85,7 @@ TEST_F(token, set_is_refused_while_a_vf_is_open)
 	EXPECT_EQ(-EBUSY, set_token(self->pf_device.fd, token_b));
 	EXPECT_EQ(-EBUSY, set_token(self->pf_device.fd, token_a));
 
-	/* The token is still the old one. */
+	/* The old token still holds. */
 	EXPECT_EQ(-EACCES, try_open(self->other_vf, variant->path, token_b));
 	ASSERT_EQ(0, open_device(&second, self->other_vf, variant->path, token_a));
 
@@ -106,7 +106,7 @@ TEST_F(token, set_is_refused_without_vfs)
 	ASSERT_EQ(0, set_numvfs(self->pf, 0));
 	EXPECT_EQ(-ENODEV, set_token(self->pf_device.fd, token_b));
 
-	/* And the token is the one from before. */
+	/* The token has not changed. */
 	ASSERT_EQ(0, set_numvfs(self->pf, 1));
 	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, token_b));
 	EXPECT_EQ(0, try_open(self->vf, variant->path, token_a));
@@ -139,7 +139,7 @@ TEST_F(token, who_cannot_open_the_pf_does_not_change_the_token)
 	if (variant->path == PATH_CDEV) {
 		EXPECT_EQ(-EINVAL, try_open(self->pf, variant->path, token_b));
 	} else {
-		/* A group is open once. */
+		/* Only one process can have a group open. */
 		EXPECT_EQ(-EBUSY, try_open(self->pf, variant->path, token_b));
 	}
 	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, token_b));
@@ -229,7 +229,7 @@ TEST_F(token, refusals_do_not_flood_the_log)
 	while (log_has(log, words))
 		lines++;
 	EXPECT_LE(1, lines);
-	/* Ten in five seconds, and these need not begin with the test. */
+	/* Ten in five seconds; the interval may have begun before the test. */
 	EXPECT_GE(10 * ((time(NULL) - begin) / 5 + 2), lines);
 }
 
@@ -281,7 +281,7 @@ TEST_F(lenient, set_needs_no_vfs)
 	EXPECT_EQ(0, set_token(self->pf_device.fd, token_b));
 	EXPECT_EQ(0, set_token(self->pf_device.fd, token_b));
 
-	/* The VFs that come have it. */
+	/* VFs created later have it. */
 	ASSERT_EQ(0, set_numvfs(self->pf, 1));
 	ASSERT_EQ(0, bind_driver(self->vf, variant->vf_driver));
 	EXPECT_EQ(-EACCES, try_open(self->vf, variant->path, token_a));
@@ -322,8 +322,8 @@ TEST_F(lenient, the_choice_holds_from_the_next_set_on)
 }
 
 /*
- * Openings of a PF that come to their end after the token was looked at: no VF is
- * open, so any token would do.
+ * Openings of a PF that fail after the token was checked: no VF is open, so any
+ * token would be accepted.
  */
 FIXTURE(late) {
 	const char *pf;
@@ -332,7 +332,7 @@ FIXTURE(late) {
 	struct device vf_device;
 };
 
-/* A PF with a VF and token_a, which nobody has open. */
+/* A PF with a VF and token_a, neither of them open. */
 FIXTURE_SETUP(late)
 {
 	const char *problem = setup_pf(&self->pf);
@@ -352,7 +352,7 @@ FIXTURE_TEARDOWN(late)
 	close_device(&self->device);
 }
 
-/* Whether the token is still the one from before. */
+/* Whether the token is still token_a. */
 static bool is_token_a(const char *vf)
 {
 	return try_open(vf, any_path(), token_b) == -EACCES &&
@@ -415,7 +415,7 @@ TEST_F(late, without_a_descriptor_nothing_changes)
 	}
 }
 
-/* A group opens a device as often as it likes, and the core tells no driver. */
+/* A group can open a device any number of times; the core calls the driver only once. */
 TEST_F(late, of_an_open_pf_nothing_changes)
 {
 	const enum path paths[] = { PATH_GROUP, PATH_COMPAT };
@@ -437,7 +437,7 @@ TEST_F(late, of_an_open_pf_nothing_changes)
 	}
 }
 
-/* The driver enables the device before the core sees where it cannot write. */
+/* The driver enables the device before the core finds that it cannot write the answer. */
 TEST_F(late, without_a_place_for_the_answer_nothing_changes)
 {
 	struct vfio_device_bind_iommufd *bind;
@@ -470,7 +470,7 @@ TEST_F(late, beside_somebody_who_closed_the_group_nothing_changes)
 	self->device.group = -1;
 	EXPECT_EQ(-EINVAL, try_open(self->pf, PATH_CDEV, token_b));
 	EXPECT_TRUE(is_token_a(self->vf));
-	/* And with the token that is set it is no different. */
+	/* It is the same with the current token. */
 	EXPECT_EQ(-EINVAL, try_open(self->pf, PATH_CDEV, token_a));
 }
 
@@ -489,8 +489,8 @@ static int disable_vfs(const char *pf)
 }
 
 /*
- * The device cannot be reset, since its lock is taken: by who turns SR-IOV off and
- * waits for somebody who looks at the VF, without having it open.
+ * The device cannot be reset, since its lock is taken by a thread that turns SR-IOV
+ * off, and waits for a program that has the VF's file open but has not opened the VF.
  */
 TEST_F(late, of_a_device_that_cannot_be_enabled_nothing_changes)
 {
@@ -599,7 +599,7 @@ TEST_F(mixed, set_with_an_open_vf_is_as_the_driver_of_the_pf_has_it)
 	EXPECT_EQ(variant->set_with_open_vf, set_token(self->pf_device.fd, token_b));
 	close_device(&self->device);
 
-	/* A refused token is none. */
+	/* A refused token changes nothing. */
 	EXPECT_EQ(0, try_open(self->vf, variant->path,
 			      variant->set_with_open_vf ? token_a : token_b));
 	EXPECT_EQ(0, set_token(self->pf_device.fd, token_b));
@@ -617,7 +617,7 @@ TEST_F(mixed, pf_with_an_open_vf_needs_the_token)
 	EXPECT_EQ(0, try_open(self->vf, variant->path, token_a));
 }
 
-/* A PF that its network driver serves, and a VF of it. */
+/* A PF that is bound to its network driver, and a VF of it. */
 FIXTURE(foreign_pf) {
 	const char *pf;
 	char vf[BDF_LEN];

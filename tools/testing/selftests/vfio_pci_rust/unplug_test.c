@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The card is pulled out of its slot while it is in use, and put in again.
+ * The card is unplugged while it is in use, and plugged in again.
  *
- * This needs QEMU: the tests tell it what to do by a virtio port that leads to its
- * monitor. Devices are named by their buses: dev0 on rp0 is 0000:01:00.0.
+ * This needs QEMU: the tests send commands to its monitor by a virtio port. Devices are
+ * named after their buses: dev0 on rp0 is 0000:01:00.0.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -23,7 +23,7 @@ FIXTURE(unplug) {
 	const char *pf, *victim;
 	char vf[BDF_LEN];
 	struct device pf_device, vf_device;
-	int pf_asked, vf_asked;	/* events: the device is wanted back */
+	int pf_asked, vf_asked;	/* events: the kernel asks for the device */
 	int monitor;
 	int slot;
 };
@@ -60,7 +60,7 @@ static bool is_there(const char *bdf)
 	return !access(path, F_OK);
 }
 
-/* Waits until the device is there, or is not. */
+/* Waits until the device exists, or does not. */
 static bool gets_there(const char *bdf, bool there)
 {
 	int i;
@@ -70,7 +70,7 @@ static bool gets_there(const char *bdf, bool there)
 	return is_there(bdf) == there;
 }
 
-/* QEMU takes it when the slot has let the old one go, a while after Linux has. */
+/* QEMU accepts it when the slot has released the old one, a while after Linux has. */
 static bool plug(int monitor, int slot, const char *bdf)
 {
 	int i;
@@ -83,7 +83,7 @@ static bool plug(int monitor, int slot, const char *bdf)
 	return is_there(bdf);
 }
 
-/* A card that has just come is there a while before a driver can have it. */
+/* A card that was just plugged in exists for a while before a driver can bind it. */
 static int give_to_driver(const char *bdf)
 {
 	int ret, i;
@@ -155,7 +155,7 @@ TEST_F_TIMEOUT(unplug, users_are_asked_before_the_card_goes, 5 * SECONDS)
 	dprintf(self->monitor, "device_del dev%d\n", self->slot);
 	ASSERT_TRUE(comes(self->vf_asked));
 	EXPECT_FALSE(has_come(self->pf_asked));
-	/* So far it is as always. */
+	/* So far nothing has changed. */
 	EXPECT_EQ(-EBUSY, set_token(self->pf_device.fd, token_b));
 	EXPECT_EQ(0, feature(self->pf_device.fd, VFIO_DEVICE_FEATURE_PROBE |
 			     VFIO_DEVICE_FEATURE_PCI_VF_TOKEN, NULL, 0));
@@ -163,7 +163,7 @@ TEST_F_TIMEOUT(unplug, users_are_asked_before_the_card_goes, 5 * SECONDS)
 	close_device(&self->vf_device);
 	ASSERT_TRUE(comes(self->pf_asked));
 	EXPECT_FALSE(is_there(self->vf));
-	/* The token has been forgotten, and there is no VF that it were for. */
+	/* The token is gone, and so are the VFs. */
 	EXPECT_EQ(-ENODEV, set_token(self->pf_device.fd, token_b));
 
 	EXPECT_TRUE(is_there(self->victim));
