@@ -319,6 +319,7 @@ impl Step<'_> {
             Self::SetToken { pf, file } => {
                 command::set_token(
                     machine,
+                    &Users::of(machine),
                     &machine.get(*pf)?,
                     &Token::read_file(&machine.path(file))?,
                 )?;

@@ -256,7 +256,7 @@ fn facts(entry: &Entry) -> Vec<String> {
 }
 
 /// That the device is under a VFIO driver, and nobody has it open.
-fn ready(machine: &Machine, function: &Function) -> Result<()> {
+fn ready(machine: &Machine, users: &Users, function: &Function) -> Result<()> {
     if function.vfio.is_none() {
         return Err(Failure::refused(format!(
             "{} has {}, not a VFIO driver",
@@ -265,7 +265,7 @@ fn ready(machine: &Machine, function: &Function) -> Result<()> {
         ))
         .fix(format!("vfioctl doctor {}", function.address)));
     }
-    if !Users::of(machine).of_function(function).is_empty() {
+    if !users.of_function(function).is_empty() {
         return Err(open::in_use(machine, function));
     }
     Ok(())
@@ -293,7 +293,7 @@ pub fn features(
     file: Option<&Path>,
 ) -> Result<()> {
     let function = machine.find(device)?;
-    ready(machine, &function)?;
+    ready(machine, &Users::of(machine), &function)?;
     let token = file.map(|file| Token::read(Some(file))).transpose()?;
     let device = open_device(machine, output, &function, token.as_ref())?;
     let features: Vec<_> = (0u16..)
@@ -351,7 +351,8 @@ pub fn token_set(
 ) -> Result<()> {
     let pf = machine.find(device)?;
     is_pf(&pf)?;
-    ready(machine, &pf)?;
+    let mut users = Users::of(machine);
+    ready(machine, &users, &pf)?;
     let token = if source.generate {
         Token::generate()
     } else {
@@ -366,9 +367,9 @@ pub fn token_set(
     output.say(format_args!("opening {}, which resets it", pf.address));
     loop {
         if let Some(interrupted) = &interrupted {
-            wait_for_vfs(machine, output, &pf, interrupted)?;
+            users = wait_for_vfs(machine, output, &pf, interrupted)?;
         }
-        match set_token(machine, &pf, &token) {
+        match set_token(machine, &users, &pf, &token) {
             // Somebody opened a VF after the look.
             Err(failure)
                 if failure.status == Status::InUse
@@ -419,11 +420,11 @@ fn is_pf(function: &Function) -> Result<()> {
     }
 }
 
-/// Opens a PF that nobody has open, and sets its token.
-pub fn set_token(machine: &Machine, pf: &Function, token: &Token) -> Result<()> {
+/// Opens a PF that none of the `users` has open, and sets its token.
+pub fn set_token(machine: &Machine, users: &Users, pf: &Function, token: &Token) -> Result<()> {
     let address = pf.address;
     is_pf(pf)?;
-    ready(machine, pf)?;
+    ready(machine, users, pf)?;
     let no_vfs = || {
         Failure::refused(format!(
             "the VF token of {address} cannot be set while it has no VFs"
@@ -434,9 +435,8 @@ pub fn set_token(machine: &Machine, pf: &Function, token: &Token) -> Result<()> 
         ))
     };
     let pf = machine.get(pf.address)?;
-    let users = Users::of(machine);
-    if open::has_open_vfs(machine, &users, &pf) {
-        return Err(vfs_are_open(machine, &users, &pf));
+    if open::has_open_vfs(machine, users, &pf) {
+        return Err(vfs_are_open(machine, users, &pf));
     }
     // Those drivers that refuse it need not be asked: opening the PF resets it.
     if matches!(pf.role, Role::Pf { vfs: 0, .. })
@@ -487,13 +487,13 @@ fn vfs_are_open(machine: &Machine, users: &Users, pf: &Function) -> Failure {
     ))
 }
 
-/// Waits until no VF is open.
+/// Waits until no VF is open, and returns who has devices open then.
 fn wait_for_vfs(
     machine: &Machine,
     output: Output,
     pf: &Function,
     interrupted: &AtomicBool,
-) -> Result<()> {
+) -> Result<Users> {
     let mut told = String::new();
     loop {
         if interrupted.load(Ordering::Relaxed) {
@@ -513,7 +513,7 @@ fn wait_for_vfs(
         let users = Users::of(machine);
         let pf = machine.get(pf.address)?;
         if !open::has_open_vfs(machine, &users, &pf) {
-            return Ok(());
+            return Ok(users);
         }
         let now = vfs_are_open(machine, &users, &pf).message;
         if now != told {
@@ -635,7 +635,7 @@ pub fn token_check(
         ))
         .fix(format!("vfioctl show {}", function.address)));
     }
-    ready(machine, &function)?;
+    ready(machine, &Users::of(machine), &function)?;
     let token = Token::read(file)?;
     open_device(machine, output, &function, Some(&token))?;
     done(
