@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Writes the man pages of section 8 and the completions for shells into a folder, from the command line as
-//! `src/cli.rs` has it: `cargo run --example pages -- FOLDER`.
+//! Writes the man pages of section 8 and the shell completions to a directory, from the command line in `src/cli.rs`:
+//! `cargo run --example pages -- DIRECTORY`.
 
 #[path = "../src/cli.rs"]
 mod cli;

@@ -13,7 +13,7 @@ pub struct Address {
 }
 
 impl Address {
-    /// The address that lies `offset` routing IDs behind this one, as those of VFs lie behind their PF's.
+    /// The address that is `offset` routing IDs after this one, as those of VFs are after their PF's.
     /// `None` if the domain has no such address.
     pub fn behind(self, offset: u32) -> Option<Self> {
         let routing = u16::try_from(u32::from(self.routing).checked_add(offset)?).ok()?;
@@ -35,7 +35,7 @@ impl fmt::Display for Address {
 impl FromStr for Address {
     type Err = ();
 
-    /// Reads an address with or without a domain; without one it is 0.
+    /// Parses an address. The domain defaults to 0.
     fn from_str(text: &str) -> Result<Self, ()> {
         let field = |text: &str, digits: std::ops::RangeInclusive<usize>, max: u32| {
             let hex = digits.contains(&text.len()) && text.bytes().all(|c| c.is_ascii_hexdigit());

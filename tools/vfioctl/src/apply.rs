@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Making a machine what a configuration says.
+//! Applying a configuration to the machine.
 
 use std::{
     collections::BTreeSet,
@@ -40,20 +40,20 @@ struct Config {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Device {
-    /// Its address: names do not survive another driver.
+    /// Its address, since names change with the driver.
     address: String,
-    /// The driver that is to have it.
+    /// The driver to bind it to.
     driver: Option<String>,
-    /// How many VFs it is to have.
+    /// The number of VFs.
     vfs: Option<u32>,
-    /// The driver that is to have these. The default is what the kernel chooses: the PF's, if that is one of VFIO's.
+    /// The driver to bind the VFs to. By default the kernel chooses: the PF's, if that is a VFIO driver.
     vf_driver: Option<String>,
     /// The file with the VF token.
     token_file: Option<PathBuf>,
-    /// Whether to set the token, or only to present it for `admit`, since another program sets it.
+    /// Whether to set the token. If not, another program sets it, and it is only presented for `admit`.
     #[serde(default = "yes")]
     set_token: bool,
-    /// Which VFs open without a token.
+    /// The VFs to admit.
     #[serde(default)]
     admit: Admit,
 }
@@ -82,14 +82,14 @@ impl Default for Admit {
     }
 }
 
-/// Where the configuration is if none is named.
+/// The default places of the configuration.
 const FILE: &str = "/etc/vfioctl.toml";
 const FOLDER: &str = "/etc/vfioctl.d";
-/// What is remembered until the next boot.
+/// The directory of what is remembered until the next boot.
 const MEMORY: &str = "/run/vfioctl";
 
 impl Config {
-    /// Reads the file, or those of the default place.
+    /// Reads the file, or those at the default places.
     fn read(machine: &Machine, file: Option<&Path>) -> Result<Self> {
         if let Some(file) = file {
             return Self::read_file(file);
@@ -130,7 +130,7 @@ impl Config {
         })
     }
 
-    /// Says what cannot be meant.
+    /// Refuses settings that contradict each other.
     fn check(&self) -> Result<Vec<(Address, &Device)>> {
         let usage = |device: &Device, text: &str| {
             Failure::new(
@@ -179,7 +179,7 @@ impl Config {
     }
 }
 
-/// One thing that is to be so.
+/// One step of a configuration.
 enum Step<'a> {
     Load {
         driver: &'a str,
@@ -227,7 +227,7 @@ impl fmt::Display for Step<'_> {
     }
 }
 
-/// What a device's configuration comes to.
+/// The steps of a device's configuration.
 fn steps<'a>(machine: &Machine, address: Address, device: &'a Device) -> Vec<Step<'a>> {
     let mut steps = Vec::new();
     if let Some(driver) = &device.driver {
@@ -282,7 +282,7 @@ fn steps<'a>(machine: &Machine, address: Address, device: &'a Device) -> Vec<Ste
 }
 
 impl Step<'_> {
-    /// Whether it is so already.
+    /// Whether nothing is left to do.
     fn holds(&self, machine: &Machine) -> bool {
         let has_driver = |function: Option<Function>, driver: &str| {
             function.is_some_and(|function| function.driver.as_deref() == Some(driver))
@@ -381,7 +381,7 @@ fn load(machine: &Machine, driver: &str) -> Result<()> {
     )))
 }
 
-/// Nobody may have these open: the kernel would wait for their users.
+/// Fails if one of these is open, since the kernel would wait for its user.
 fn unused<'a>(machine: &Machine, functions: impl IntoIterator<Item = &'a Function>) -> Result<()> {
     let users = Users::of(machine);
     match functions
@@ -421,7 +421,7 @@ fn bind(machine: &Machine, address: Address, driver: &str) -> Result<()> {
     if now.as_deref() == Some(driver) {
         return Ok(());
     }
-    // Whoever had it before gets it back.
+    // Give it back to its previous driver.
     if now.is_none() {
         let before = function.driver_override.as_deref().unwrap_or("\n");
         write(machine, folder.join("driver_override"), before)?;
@@ -454,7 +454,7 @@ fn set_vfs(machine: &Machine, pf: Address, number: u32) -> Result<()> {
     }
     let file = Machine::folder(pf).join("sriov_numvfs");
     if vfs > 0 {
-        // From one number to another the kernel goes by 0 only.
+        // The kernel changes the number only from and to 0.
         unused(machine, &machine.vfs(pf))?;
         write(machine, file.clone(), "0")?;
     }
@@ -465,12 +465,12 @@ fn set_vfs(machine: &Machine, pf: Address, number: u32) -> Result<()> {
     }
 }
 
-/// What tells that the token of a file has been set already: nothing of the token is in it.
+/// A note that the token of a file has been set. It contains nothing of the token.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Memory {
-    /// The inode of the device's folder in sysfs, which is another one if the driver is bound again.
+    /// The inode of the device's directory in sysfs, which changes if the driver is bound again.
     bound: u64,
-    /// How often the token has changed, if the driver tells.
+    /// How often the token has changed, if the driver reports it.
     generation: Option<u64>,
     file: PathBuf,
     inode: u64,
@@ -478,7 +478,7 @@ struct Memory {
 }
 
 impl Memory {
-    /// As it is now.
+    /// The note for the current state.
     fn of(machine: &Machine, pf: Address, file: &Path) -> Option<Self> {
         let function = machine.function(pf)?;
         let folder = Machine::folder(pf).join("vfio-dev").join(function.vfio?);
@@ -508,7 +508,7 @@ impl Memory {
     }
 }
 
-/// Two of these at a time would undo each other's work.
+/// Takes a lock, since two runs at the same time would undo each other's work.
 fn lock(machine: &Machine) -> Result<Flock<fs::File>> {
     let folder = machine.path(MEMORY);
     let problem =
@@ -523,7 +523,7 @@ fn lock(machine: &Machine) -> Result<Flock<fs::File>> {
     })
 }
 
-/// Does what the configuration says, and tells of each step as it goes. The second is the first failure.
+/// Applies the configuration, and reports each step as it goes. Returns the steps, and the first failure.
 pub fn apply(
     machine: &Machine,
     file: Option<&Path>,
@@ -546,7 +546,7 @@ pub fn apply(
     };
     let mut first: Option<Failure> = None;
     for (address, device) in devices {
-        // What comes later for a device builds on what came before.
+        // The later steps of a device depend on the earlier ones.
         let mut failed = false;
         for step in steps(machine, address, device) {
             let mut failure = None;

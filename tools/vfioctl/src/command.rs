@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What the commands do.
+//! The commands.
 
 use std::{
     path::Path,
@@ -29,10 +29,10 @@ use crate::{
     users::{self, Users},
 };
 
-/// How often it is looked whether VFs are still open, where no file of the driver's tells.
+/// How often to check whether VFs are still open, if no file of the driver reports it.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// Set when somebody presses Ctrl-C.
+/// A flag that is set by Ctrl-C.
 pub fn interrupts() -> Arc<AtomicBool> {
     let flag = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
@@ -210,7 +210,7 @@ pub fn show(machine: &Machine, output: Output, device: &str) -> Result<()> {
     Ok(())
 }
 
-/// What is known of a function, one fact a line.
+/// The facts about a function, one per line.
 fn facts(entry: &Entry) -> Vec<String> {
     let mut facts = Vec::new();
     let mut fact = |name: &str, value: Option<String>| {
@@ -255,7 +255,7 @@ fn facts(entry: &Entry) -> Vec<String> {
     facts
 }
 
-/// That the device is under a VFIO driver, and nobody has it open.
+/// Fails unless the device is under a VFIO driver and no program has it open.
 fn ready(machine: &Machine, users: &Users, function: &Function) -> Result<()> {
     if function.vfio.is_none() {
         return Err(Failure::refused(format!(
@@ -271,7 +271,7 @@ fn ready(machine: &Machine, users: &Users, function: &Function) -> Result<()> {
     Ok(())
 }
 
-/// Opens a device, and says before that this resets it.
+/// Announces that a device is opened, which resets it, and opens it.
 fn open_device(
     machine: &Machine,
     output: Output,
@@ -335,7 +335,7 @@ pub fn features(
     Ok(())
 }
 
-/// How `token set` gets its token and what becomes of it.
+/// Where `token set` gets its token, and where it puts it.
 pub struct Source<'a> {
     pub generate: bool,
     pub output: Option<&'a Path>,
@@ -358,7 +358,7 @@ pub fn token_set(
     } else {
         Token::read(source.file)?
     };
-    // First the file: a token that is set and that nobody knows would be of no use.
+    // The file comes first: a token that is set but not stored would be of no use.
     let file = source
         .output
         .map(|path| NewFile::write(path, &token))
@@ -370,7 +370,7 @@ pub fn token_set(
             users = wait_for_vfs(machine, output, &pf, interrupted)?;
         }
         match set_token(machine, &users, &pf, &token) {
-            // Somebody opened a VF after the look.
+            // A VF was opened after the check.
             Err(failure)
                 if failure.status == Status::InUse
                     && source.wait
@@ -438,7 +438,7 @@ pub fn set_token(machine: &Machine, users: &Users, pf: &Function, token: &Token)
     if open::has_open_vfs(machine, users, &pf) {
         return Err(vfs_are_open(machine, users, &pf));
     }
-    // Those drivers that refuse it need not be asked: opening the PF resets it.
+    // Do not ask a driver that is known to refuse it, since opening the PF resets it.
     if matches!(pf.role, Role::Pf { vfs: 0, .. })
         && pf.token.is_some()
         && !machine.is_on(machine.parameter(pf.driver_name(), "lenient_token"))
@@ -447,7 +447,7 @@ pub fn set_token(machine: &Machine, users: &Users, pf: &Function, token: &Token)
     }
     output::debug(format_args!("opening {address} and setting its VF token"));
     let device = open::open(machine, &pf, None).map_err(|refusal| match refusal.errno {
-        // To who comes without a token it says that since VFs are open.
+        // Without a token the PF does not open because VFs are open.
         Errno::EACCES if !refusal.at_node => vfs_are_open(machine, &Users::of(machine), &pf),
         _ => open::explain(machine, &pf, false, &refusal),
     })?;
@@ -502,7 +502,7 @@ fn wait_for_vfs(
                 format!("interrupted: the VF token of {} was not set", pf.address),
             ));
         }
-        // Opened before it is read, so that no change in between is missed.
+        // Read before the check, so that poll() below reports a change after it.
         let file = std::fs::File::open(
             machine.path(Machine::folder(pf.address).join("vf_token/open_vfs")),
         )
@@ -520,7 +520,7 @@ fn wait_for_vfs(
             output.say(format_args!("waiting (Ctrl-C ends it): {now}"));
             told = now;
         }
-        // The file wakes for VFs that are under the same driver, so it is looked at now and then, too.
+        // The file reports only VFs that are under the same driver, so check now and then, too.
         let fd = file
             .as_ref()
             .map(|file| PollFd::new(std::os::fd::AsFd::as_fd(file), PollFlags::POLLPRI));
@@ -565,7 +565,7 @@ pub fn admit(machine: &Machine, function: &Function, token: &Token) -> Result<()
         Err(error) => error,
     };
     let why = match error.raw_os_error().map(Errno::from_raw) {
-        // The file is root's, so this is the driver's answer only to root.
+        // The file belongs to root, so for others this is not the driver's answer.
         Some(Errno::EACCES) if geteuid().is_root() => "that is not the token of its PF",
         Some(Errno::EINVAL) => "its PF is under no VFIO driver, so it opens without a token",
         Some(Errno::EOPNOTSUPP) => "its PF is not under vfio-pci-rust, which alone asks for that",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What has to hold before a program can open a device, in the order in which the kernel asks.
+//! The conditions for opening a device, in the order in which the kernel checks them.
 
 use std::{path::PathBuf, process::Command};
 
@@ -17,26 +17,26 @@ use crate::{
     users::{self, Users},
 };
 
-/// The memory that a user may lock unless somebody has allowed more.
+/// The memory that a user may lock by default.
 const DEFAULT_MEMLOCK: u64 = 8 << 20;
 
-/// Whose programs are asked about, with what.
+/// The user whose programs are to open the device, and the token.
 pub struct Doctor<'a> {
     pub machine: &'a Machine,
     pub users: &'a Users,
-    /// `None`: whoever runs this.
+    /// `None` is the user who runs this.
     pub user: Option<User>,
     pub token: Option<&'a Token>,
-    /// Whether the device may be opened in the end.
+    /// Whether the device may be opened as the last check.
     pub open: bool,
 }
 
-/// What one rule says.
+/// The result of one rule.
 enum Finding {
     Ok(String),
     Note(String),
     Wrong(String, Option<String>),
-    /// The rule has nothing to do with this device.
+    /// The rule does not apply to this device.
     None,
 }
 
@@ -47,7 +47,7 @@ fn wrong(text: impl Into<String>, fix: impl Into<String>) -> Finding {
 }
 
 impl Doctor<'_> {
-    /// What concerns every device.
+    /// Checks what concerns all devices.
     pub fn examine_machine(&self) -> Examination {
         run(
             None,
@@ -60,7 +60,7 @@ impl Doctor<'_> {
         )
     }
 
-    /// All that concerns a device.
+    /// Checks a device.
     pub fn examine(&self, function: &Function) -> Examination {
         run(
             Some(function.address.to_string()),
@@ -87,7 +87,7 @@ impl Doctor<'_> {
         )
     }
 
-    /// A device that is not there, for its PF has not got that many VFs.
+    /// A VF that does not exist, since its PF does not have that many VFs.
     pub fn examine_future(&self, address: &str, pf: &Function, n: u32) -> Examination {
         run(
             Some(address.to_owned()),
@@ -118,7 +118,7 @@ impl Doctor<'_> {
     }
 
     fn has_iommu(&self) -> bool {
-        // VFIO makes groups, too, in its unsafe mode.
+        // VFIO also creates groups, in its unsafe mode without an IOMMU.
         let folder = "/sys/kernel/iommu_groups";
         let is_real = |number: &String| {
             let name = self.machine.read(format!("{folder}/{number}/name"));
@@ -203,7 +203,7 @@ impl Doctor<'_> {
         )
     }
 
-    /// The VFIO driver to recommend, and its module: what is loaded, else what is installed.
+    /// The VFIO driver to recommend, and its module: one that is loaded, or else installed.
     fn best_driver(&self) -> (&'static str, &'static str) {
         const RUST: (&str, &str) = ("vfio-pci-rust", "vfio_pci_rust");
         const C: (&str, &str) = ("vfio-pci", "vfio_pci");
@@ -311,7 +311,7 @@ impl Doctor<'_> {
             return Nothing;
         };
         let members = self.machine.group(number);
-        // What the kernel lets be: see driver_managed_dma.
+        // The kernel tolerates these, see driver_managed_dma.
         let harmless = |member: &Function| {
             member.vfio.is_some()
                 || matches!(
@@ -340,7 +340,7 @@ impl Doctor<'_> {
         }
     }
 
-    /// The file in /dev/vfio by which a group is opened.
+    /// The node of a group in /dev/vfio.
     fn group_node(&self, function: &Function) -> Option<String> {
         let number = function.group?;
         let name = if self.is_noiommu(function) {
@@ -376,7 +376,7 @@ impl Doctor<'_> {
                 .read(true)
                 .write(true)
                 .open("/dev/vfio/vfio");
-            // A user who cannot open it is told so by another rule.
+            // Another rule reports a user who cannot open it.
             container.map_or(true, |container| {
                 ioctl::has_type1v2(std::os::fd::AsFd::as_fd(&container))
                     == std::result::Result::Ok(true)
@@ -412,7 +412,7 @@ impl Doctor<'_> {
         )
     }
 
-    /// The nodes that are there for the device, with the files in sysfs that have their numbers.
+    /// The nodes of the device that exist, with the files in sysfs that have their numbers.
     fn nodes(&self, function: &Function) -> Vec<(String, PathBuf)> {
         let group = self.group_node(function).map(|name| {
             (
@@ -464,7 +464,7 @@ impl Doctor<'_> {
         self.user.as_ref().map_or_else(me, |user| user.name.clone())
     }
 
-    /// Whether the user is one that the kernel asks for no rights.
+    /// Whether the user is root, for whom the kernel checks no permissions.
     fn is_root(&self) -> bool {
         self.user
             .as_ref()
@@ -477,7 +477,7 @@ impl Doctor<'_> {
         let Some(user) = self.user.as_ref().filter(|user| user.uid != geteuid()) else {
             return paths.all(|path| access(&path, AccessFlags::R_OK | AccessFlags::W_OK).is_ok());
         };
-        // With all of the user's groups, and access control lists, which the modes do not tell of.
+        // This includes all of the user's groups, and access control lists, which the mode does not show.
         paths.all(|path| {
             let mut command = Command::new("setpriv");
             command
@@ -550,7 +550,7 @@ impl Doctor<'_> {
                 if !geteuid().is_root() {
                     return Note(format!("only root can tell how much memory {who} may lock"));
                 }
-                // A session as that user gets: /etc/security/limits.conf is read by PAM.
+                // In a session of that user, since PAM reads /etc/security/limits.conf.
                 let output = Command::new("runuser")
                     .args([
                         "-s",
@@ -679,7 +679,7 @@ impl Doctor<'_> {
         }
     }
 
-    /// The proof, for which it has to be opened. A PF without open VFs would take the token as its own.
+    /// Opens the device as a proof. A PF without open VFs would take the token as its own.
     fn opens(&self, function: &Function) -> Finding {
         let changes = matches!(function.role, Role::Pf { .. })
             && !open::has_open_vfs(self.machine, self.users, function);
@@ -695,7 +695,7 @@ impl Doctor<'_> {
             Err(refusal) => {
                 let Failure { message, fix, .. } =
                     open::explain(self.machine, function, token.is_some(), &refusal);
-                // To be sent to the doctor by the doctor is no help.
+                // The advice to run the doctor does not help here.
                 Wrong(
                     message,
                     fix.filter(|fix| !fix.starts_with("vfioctl doctor")),
@@ -728,7 +728,7 @@ impl Doctor<'_> {
             return Nothing;
         };
         let file = Machine::folder(pf.address).join("sriov_numvfs");
-        // From one number to another the kernel goes by 0 only.
+        // The kernel changes the number only from and to 0.
         let first = if vfs > 0 {
             format!("echo 0 >{} && ", file.display())
         } else {
@@ -750,7 +750,7 @@ fn kind(function: &Function) -> Finding {
 
 type Rule<'a> = (&'static str, &'a dyn Fn() -> Finding);
 
-/// Goes through the rules up to the first that finds something wrong.
+/// Checks the rules up to the first that finds something wrong.
 fn run(address: Option<String>, rules: &[Rule<'_>]) -> Examination {
     let mut checks = Vec::new();
     for (name, rule) in rules {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! How the program ends when it does not succeed.
+//! Errors, and the exit status.
 
 use std::{fmt, io, process::ExitCode};
 
@@ -11,17 +11,17 @@ pub enum Status {
     Refused = 1,
     /// The command line is wrong.
     Usage = 2,
-    /// The user may not do that.
+    /// The user has no permission.
     NotPermitted = 3,
     /// There is no such device.
     NoDevice = 4,
-    /// Somebody uses the device.
+    /// The device is in use.
     InUse = 5,
     /// Ctrl-C.
     Interrupted = 130,
 }
 
-/// Why a command did not succeed: a sentence, and where there is one, the command that fixes it.
+/// Why a command failed: a sentence, and a command that fixes it, if there is one.
 #[derive(Debug)]
 pub struct Failure {
     pub status: Status,
@@ -73,7 +73,7 @@ impl From<Failure> for ExitCode {
     }
 }
 
-/// An error of the kernel's without the number that Rust adds to it.
+/// An error of the kernel, without the number that Rust adds to it.
 pub fn reason(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(number) => nix::errno::Errno::from_raw(number).desc().to_owned(),

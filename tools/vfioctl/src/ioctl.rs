@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The calls of `linux/vfio.h` that this program makes, each as a safe function. `vfio-ioctls` opens devices
-//! without a VF token only, so they are here.
+//! The calls of `linux/vfio.h` that this program makes, each as a safe function. They are here because
+//! `vfio-ioctls` opens devices only without a VF token.
 
 #![allow(unsafe_code)]
 
@@ -27,7 +27,7 @@ pub struct Feature {
     data: [u8; 16],
 }
 
-/// The number of a VFIO ioctl: none of them says how large its argument is, the argument does.
+/// The number of a VFIO ioctl, which does not include the size of the argument: the argument itself has it.
 const fn request(number: u32) -> nix::sys::ioctl::ioctl_num_type {
     request_code_none!(VFIO_TYPE, VFIO_BASE + number)
 }
@@ -73,12 +73,12 @@ pub fn set_container(group: BorrowedFd<'_>, container: BorrowedFd<'_>) -> Result
     unsafe { raw::group_set_container(group.as_raw_fd(), &container.as_raw_fd()) }.map(drop)
 }
 
-/// Opens a device of the group (`VFIO_GROUP_GET_DEVICE_FD`). `name` is its address, and if a VF token has to be
-/// presented, a blank and `vf_token=` with the token.
+/// Opens a device of the group (`VFIO_GROUP_GET_DEVICE_FD`). `name` is its address, followed by a blank and
+/// `vf_token=` with the token if one is to be presented.
 pub fn open_in_group(group: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
     // SAFETY: The kernel reads up to the NUL that `name` has.
     let fd = unsafe { raw::group_get_device_fd(group.as_raw_fd(), name.as_ptr())? };
-    // SAFETY: The kernel has just made the descriptor for this call, so nothing else owns it.
+    // SAFETY: The kernel has created the descriptor for this call, so nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -100,7 +100,7 @@ pub fn bind_iommufd(
     unsafe { raw::device_bind_iommufd(device.as_raw_fd(), &mut bind) }.map(drop)
 }
 
-/// Asks whether there is a feature of that index, for what `flags` say: GET, SET or neither.
+/// Asks whether the device has the feature of this index, and GET or SET, if `flags` have it.
 pub fn probe_feature(device: BorrowedFd<'_>, flags: u32) -> Result<()> {
     feature(
         device,

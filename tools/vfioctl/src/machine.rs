@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What sysfs tells of PCI functions and of VFIO.
+//! PCI functions and VFIO, as sysfs shows them.
 
 use std::{
     fs,
@@ -13,16 +13,16 @@ use crate::{
     failure::{Failure, Result, Status},
 };
 
-/// A machine, as it is below a folder: `/`, or what a test has made.
+/// A machine, as it appears below a directory: `/`, or one that a test has created.
 pub struct Machine {
     root: PathBuf,
 }
 
-/// What a function is to SR-IOV.
+/// The role of a function in SR-IOV.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     Plain,
-    /// A physical function with so many VFs, out of those that it can have.
+    /// A physical function, with the number of its VFs and the number that it can have.
     Pf {
         vfs: u32,
         total: u32,
@@ -36,7 +36,7 @@ pub enum Role {
 /// The files of `vf_token/`, which only vfio-pci-rust has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TokenFiles {
-    /// Whether the device opens without a token. `None` if this user cannot read it.
+    /// Whether the device opens without a token. `None` if this user cannot read the file.
     pub admitted: Option<bool>,
     /// Of a PF: `set` or `random`.
     pub state: Option<String>,
@@ -56,7 +56,7 @@ pub struct Function {
     pub driver_override: Option<String>,
     pub role: Role,
     pub group: Option<u32>,
-    /// The name below `/dev/vfio/devices`. A function has one exactly if its driver is one of VFIO's.
+    /// The name below `/dev/vfio/devices`. Exactly the functions under a VFIO driver have one.
     pub vfio: Option<String>,
     pub token: Option<TokenFiles>,
 }
@@ -66,7 +66,7 @@ impl Function {
         matches!(self.role, Role::Vf { .. })
     }
 
-    /// Whether it is a bridge, which no VFIO driver takes.
+    /// Whether it is a bridge, which no VFIO driver binds.
     pub fn is_bridge(&self) -> bool {
         self.class >> 16 == 0x06
     }
@@ -82,12 +82,12 @@ impl Machine {
         Self { root: root.into() }
     }
 
-    /// Whether this is the machine that the program runs on: system calls tell of no other.
+    /// Whether this is the machine that the program runs on, the only one to which system calls apply.
     pub fn is_real(&self) -> bool {
         self.root == Path::new("/")
     }
 
-    /// Where a file of the machine is. `path` is absolute.
+    /// The real path of a file of the machine. `path` is absolute.
     pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
         let path = path.as_ref();
         self.root.join(path.strip_prefix("/").unwrap_or(path))
@@ -101,7 +101,7 @@ impl Machine {
 
     fn read_file(&self, path: &Path) -> io::Result<String> {
         let mut page = [0; 4096];
-        // One call has all of it, and there can be a thousand of these files.
+        // One call reads all of it; there can be a thousand of these files.
         let length = fs::File::open(self.path(path))?.read(&mut page)?;
         let text = std::str::from_utf8(&page[..length]).map_err(io::Error::other)?;
         Ok(text.trim_end().to_owned())
@@ -111,13 +111,13 @@ impl Machine {
         self.path(path).symlink_metadata().is_ok()
     }
 
-    /// The last part of what a link points to.
+    /// The last component of the target of a link.
     pub fn link(&self, path: impl AsRef<Path>) -> Option<String> {
         let target = fs::read_link(self.path(path)).ok()?;
         Some(target.file_name()?.to_str()?.to_owned())
     }
 
-    /// The names in a folder, sorted; none if there is no such folder.
+    /// The names in a directory, sorted; none if it does not exist.
     pub fn names(&self, path: impl AsRef<Path>) -> Vec<String> {
         let entries = fs::read_dir(self.path(path))
             .into_iter()
@@ -133,12 +133,12 @@ impl Machine {
     /// Writes a file of sysfs.
     pub fn write(&self, path: impl AsRef<Path>, text: &str) -> io::Result<()> {
         let path = self.path(path);
-        // No O_CREAT and O_TRUNC: what is not there in sysfs cannot be made.
+        // Without O_CREAT and O_TRUNC, since files in sysfs cannot be created.
         let mut file = fs::OpenOptions::new().write(true).open(path)?;
         io::Write::write_all(&mut file, text.as_bytes())
     }
 
-    /// The folder of a PCI function.
+    /// The directory of a PCI function.
     pub fn folder(address: Address) -> PathBuf {
         Path::new("/sys/bus/pci/devices").join(address.to_string())
     }
@@ -157,7 +157,7 @@ impl Machine {
     /// The function at that address, if there is one.
     pub fn function(&self, address: Address) -> Option<Function> {
         let folder = Self::folder(address);
-        // Most of it is in one file.
+        // Most of the data is in one file.
         let facts = self.read(folder.join("uevent"))?;
         let fact = |name: &str| {
             facts
@@ -197,7 +197,7 @@ impl Machine {
             .ok_or_else(|| self.nothing_at(address))
     }
 
-    /// The file of a parameter of the module behind a driver, which may have another name.
+    /// The file of a parameter of a driver's module, whose name may be another one.
     pub fn parameter(&self, driver: &str, name: &str) -> PathBuf {
         let module = self
             .link(format!("/sys/bus/pci/drivers/{driver}/module"))
@@ -205,12 +205,12 @@ impl Machine {
         format!("/sys/module/{module}/parameters/{name}").into()
     }
 
-    /// Whether a file has the `Y` by which the kernel shows a parameter that is on.
+    /// Whether a file contains `Y`, with which the kernel shows that a parameter is on.
     pub fn is_on(&self, parameter: impl AsRef<Path>) -> bool {
         self.read(parameter).as_deref() == Some("Y")
     }
 
-    /// Whether the driver of the function at that address is one of VFIO's.
+    /// Whether the function at that address is under a VFIO driver.
     pub fn is_under_vfio(&self, address: Address) -> bool {
         self.exists(Self::folder(address).join("vfio-dev"))
     }
@@ -226,7 +226,7 @@ impl Machine {
             .read(folder.join("sriov_totalvfs"))
             .and_then(|text| text.parse().ok())
         {
-            // Not sriov_numvfs: whoever reads that waits for a change that is under way.
+            // Not sriov_numvfs, since reading it waits for a change in progress.
             Some(total) if total > 0 => {
                 let vfs = self
                     .names(folder)
@@ -249,7 +249,7 @@ impl Machine {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(_) => None,
         };
-        // The others are the PF's alone.
+        // Only a PF has the other files.
         let read = |name: &str| {
             let is_pf = matches!(role, Role::Pf { .. });
             is_pf.then(|| self.read(folder.join(name))).flatten()
@@ -301,7 +301,7 @@ impl Machine {
         })
     }
 
-    /// The function that `text` names: an address, a node of VFIO's, a network interface, an NVMe drive.
+    /// The function that `text` names: an address, a VFIO node, a network interface, an NVMe drive.
     ///
     /// # Errors
     ///
@@ -346,7 +346,7 @@ impl Machine {
         self.find_by_class(name).ok_or_else(|| nothing_called(text))
     }
 
-    /// A device whose driver has given it a name: its folder lies below that of the PCI function.
+    /// A device that its driver has named: its directory is below that of the PCI function.
     fn find_by_class(&self, name: &str) -> Option<Function> {
         if name.is_empty() || name.contains('/') || name.starts_with('.') {
             return None;
@@ -355,7 +355,7 @@ impl Machine {
             .iter()
             .find_map(|class| {
                 let entry = self.path(format!("/sys/class/{class}/{name}"));
-                // The folder of a block device of NVMe's can lie elsewhere; that of the drive does not.
+                // The directory of an NVMe block device can be elsewhere; that of the drive is not.
                 let path = fs::canonicalize(entry.join("device"))
                     .or_else(|_| fs::canonicalize(entry))
                     .ok()?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Opening a VFIO device, as a program does that uses it.
+//! Opening a VFIO device, as its users do.
 
 use std::{
     ffi::CStr,
@@ -23,18 +23,18 @@ use crate::{
     users::{self, Users},
 };
 
-/// An open device. It is closed when this goes.
+/// An open device, which is closed when this is dropped.
 pub struct Device {
     device: OwnedFd,
-    /// What has to stay open meanwhile.
+    /// What must stay open meanwhile.
     _others: Vec<File>,
 }
 
-/// Why a device did not open: the call that failed, and how.
+/// Why a device did not open: the call that failed, and its error.
 #[derive(Debug)]
 pub struct Refusal {
     pub call: String,
-    /// Whether that was the opening of a node, which has rights of its own.
+    /// Whether that was the opening of a node, which has its own permissions.
     pub at_node: bool,
     pub errno: Errno,
 }
@@ -57,7 +57,7 @@ pub const FEATURES: [&str; 14] = [
     "ZPCI_ERROR",
 ];
 
-/// Opens the device by its character device where there is one, else by its group and a container. That resets it.
+/// Opens the device by its character device if there is one, otherwise by its group and a container. This resets it.
 pub fn open(
     machine: &Machine,
     function: &Function,
@@ -109,7 +109,7 @@ fn open_by_group(
     ioctl::set_type1v2(container.as_fd())
         .map_err(call("VFIO_SET_IOMMU on /dev/vfio/vfio".into()))?;
 
-    // Large enough for all of it, so that no part of the token is left behind by growing.
+    // Large enough for the whole text, so that it does not grow and leave a part of the token behind.
     let mut name = Zeroizing::new(Vec::with_capacity(64));
     name.extend_from_slice(function.address.to_string().as_bytes());
     if let Some(token) = token {
@@ -155,14 +155,14 @@ impl Device {
         ioctl::set_vf_token(self.fd(), token.bytes())
     }
 
-    /// Whether the device has a feature, and offers GET and SET of it.
+    /// Whether the device has a feature, and whether it offers GET and SET.
     pub fn feature(&self, index: u16) -> Option<(bool, bool)> {
         let has = |flags: u32| ioctl::probe_feature(self.fd(), u32::from(index) | flags).is_ok();
         has(0).then(|| (has(VFIO_DEVICE_FEATURE_GET), has(VFIO_DEVICE_FEATURE_SET)))
     }
 }
 
-/// Says why a device did not open, to who asked for it with or without a token.
+/// Explains why a device did not open, with or without a token.
 pub fn explain(
     machine: &Machine,
     function: &Function,
@@ -209,7 +209,7 @@ pub fn explain(
     }
 }
 
-/// Whether whoever opens the VF has to present a token, as far as the drivers of VF and PF tell.
+/// Whether the device needs a token to open, judging by its driver and that of its PF.
 pub fn token_is_asked_for(machine: &Machine, function: &Function) -> bool {
     match function.role {
         Role::Vf { pf } => machine.is_under_vfio(pf),
@@ -231,7 +231,7 @@ fn token_owner(machine: &Machine, function: &Function) -> String {
     }
 }
 
-/// Whether nobody has set the token of the VF's PF yet, if its driver tells.
+/// Whether the token of the VF's PF has not been set, if its driver reports that.
 pub fn token_is_random(machine: &Machine, vf: &Function) -> bool {
     let Role::Vf { pf } = vf.role else {
         return false;
@@ -240,7 +240,7 @@ pub fn token_is_random(machine: &Machine, vf: &Function) -> bool {
     token.is_some_and(|token| token.state.as_deref() == Some("random"))
 }
 
-/// Where the token of a device can be had.
+/// Where to get the token of a device.
 pub fn who_knows_the_token(machine: &Machine, function: &Function) -> String {
     let Role::Vf { pf } = function.role else {
         return "it has open VFs, so it takes the token that they were opened with".into();
@@ -268,7 +268,7 @@ fn held_by(machine: &Machine, function: &Function) -> String {
     }
 }
 
-/// That somebody has the device open.
+/// The failure for a device that is open.
 pub fn in_use(machine: &Machine, function: &Function) -> Failure {
     let processes = Users::of(machine).of_function(function);
     let failure = Failure::new(
@@ -285,7 +285,7 @@ pub fn in_use(machine: &Machine, function: &Function) -> Failure {
     }
 }
 
-/// Whether whoever opens the device now has to present a token, if no administrator has done so.
+/// Whether the device needs a token to open now, unless it is admitted.
 pub fn needs_token(machine: &Machine, users: &Users, function: &Function) -> bool {
     match function.role {
         Role::Pf { .. } => has_open_vfs(machine, users, function),
@@ -293,7 +293,7 @@ pub fn needs_token(machine: &Machine, users: &Users, function: &Function) -> boo
     }
 }
 
-/// Whether a VF of the PF is open, as far as its driver or the processes tell.
+/// Whether a VF of the PF is open, according to its driver, or else to the processes.
 pub fn has_open_vfs(machine: &Machine, users: &Users, pf: &Function) -> bool {
     match pf.token.as_ref().and_then(|token| token.open_vfs) {
         Some(open) => open > 0,

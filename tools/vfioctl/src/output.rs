@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! How results look: tables for people, one JSON object for programs.
+//! The output: tables for people, one JSON object for programs.
 
 use std::{
     env, fmt,
@@ -30,7 +30,7 @@ pub fn set_debug(on: bool) {
     DEBUG.store(on, Ordering::Relaxed);
 }
 
-/// Says what is read, opened or written, if `--debug` asks for it. Tokens are not to be passed here.
+/// Prints what is read, opened or written, with `--debug`. Never pass a token to it.
 pub fn debug(what: impl fmt::Display) {
     if DEBUG.load(Ordering::Relaxed) {
         eprintln!("vfioctl: {what}");
@@ -42,7 +42,7 @@ const GREEN: Style = AnsiColor::Green.on_default();
 const YELLOW: Style = AnsiColor::Yellow.on_default();
 const RED: Style = AnsiColor::Red.on_default().bold();
 
-/// Where results go. Colours come only on a terminal, and not if `NO_COLOR` is set.
+/// The form of the results. Colours are used only on a terminal, and not if `NO_COLOR` is set.
 #[derive(Clone, Copy)]
 pub struct Output {
     pub json: bool,
@@ -56,21 +56,21 @@ impl Output {
         line(text);
     }
 
-    /// Something to know beforehand, or while it is waited.
+    /// Prints a note before a step, or while the program waits.
     pub fn say(self, text: impl fmt::Display) {
         if !self.quiet && !self.json {
             anstream::eprintln!("{text}");
         }
     }
 
-    /// A line of a result.
+    /// Prints a line of a result.
     pub fn tell(self, text: impl fmt::Display) {
         if !self.json && !self.quiet {
             line(text);
         }
     }
 
-    /// Says why a command failed.
+    /// Prints why a command failed.
     pub fn fail(self, failure: &Failure) {
         if self.json {
             self.object(&report::Error::from(failure));
@@ -82,14 +82,15 @@ impl Output {
     }
 }
 
-/// Prints a line. Whoever reads it may have gone, as in `vfioctl list | head -n 1`.
+/// Prints a line. The reader may be gone, as in `vfioctl list | head -n 1`.
 pub fn line(text: impl fmt::Display) {
     if writeln!(anstream::stdout(), "{text}").is_err() {
         std::process::exit(0);
     }
 }
 
-/// A table: on a terminal with a heading, as wide as that; else one row a line, its fields separated by tabs.
+/// Prints a table: on a terminal with a heading, and as wide as the terminal; otherwise one row per line, with tabs
+/// between the fields.
 pub fn table(heading: &[&str], rows: &[Vec<String>]) {
     if !std::io::stdout().is_terminal() {
         let lines: Vec<_> = rows.iter().map(|row| row.join("\t")).collect();
@@ -117,13 +118,13 @@ pub fn table(heading: &[&str], rows: &[Vec<String>]) {
     line(table);
 }
 
-/// The width of the terminal: `COLUMNS`, or what the terminal says.
+/// The width of the terminal: `COLUMNS`, or what the terminal reports.
 fn width() -> Option<usize> {
     let columns = env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
     columns.or_else(|| terminal_size::terminal_size().map(|(width, _)| usize::from(width.0)))
 }
 
-/// A line of the doctor's.
+/// A line of the doctor.
 pub fn check(check: &Check) -> String {
     let (style, word) = match check.verdict {
         Verdict::Ok => (GREEN, "ok   "),

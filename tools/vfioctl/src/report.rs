@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What `--json` prints. The keys stay as they are; new ones may come.
+//! The objects that `--json` prints. Keys do not change, but new ones may be added.
 
 use std::{collections::HashMap, fs, sync::OnceLock};
 
@@ -25,19 +25,19 @@ pub struct List {
 #[derive(Serialize, JsonSchema)]
 pub struct Show {
     pub function: Entry,
-    /// The name of its class, if the pci.ids database is there.
+    /// The name of its class, if the pci.ids database is installed.
     pub class_name: Option<String>,
     /// The power state: `D0`, `D3hot`, ...
     pub power_state: Option<String>,
-    /// How the kernel resets it, best first, separated by blanks.
+    /// The kernel's ways to reset it, the preferred one first, separated by blanks.
     pub reset_method: Option<String>,
-    /// The NUMA node that it is near to; -1 if none is known.
+    /// The nearest NUMA node; -1 if it is unknown.
     pub numa_node: Option<i32>,
     /// All functions of its IOMMU group.
     pub iommu_group: Vec<Member>,
-    /// Of a VF.
+    /// The PF of a VF.
     pub pf: Option<Entry>,
-    /// Of a PF.
+    /// The VFs of a PF.
     pub vfs: Vec<Entry>,
 }
 
@@ -59,11 +59,11 @@ pub struct Entry {
     pub device: String,
     /// Six hexadecimal digits: class, subclass, programming interface.
     pub class: String,
-    /// Vendor and device, from the pci.ids database if it is there and knows them.
+    /// The names of vendor and device, if the pci.ids database has them.
     pub name: Option<String>,
     pub driver: Option<String>,
     pub driver_override: Option<String>,
-    /// Whether its driver is one of VFIO's.
+    /// Whether it is bound to a VFIO driver.
     pub vfio: bool,
     pub role: RoleName,
     /// Of a VF: the address of its PF.
@@ -77,24 +77,24 @@ pub struct Entry {
     pub group_node: Option<String>,
     /// `/dev/vfio/devices/vfioN`
     pub device_node: Option<String>,
-    /// Who has it or its group open. Only root sees other people's programs.
+    /// The programs that have it or its group open. Only root sees those of other users.
     pub users: Vec<Process>,
     pub token: Option<TokenState>,
 }
 
-/// What is known of the VF token of a function that is under VFIO and has to do with one.
+/// The VF token of a PF or VF that is bound to a VFIO driver.
 #[derive(Serialize, JsonSchema)]
 pub struct TokenState {
-    /// Whether who opens it now has to present a token.
+    /// Whether a program must present a token to open it now.
     pub needed: bool,
-    /// Whether it opens without a token, since an administrator has presented it or, of a PF, since no VF is open.
-    /// Only vfio-pci-rust tells, and only root.
+    /// Whether it opens without a token, because it is admitted or, for a PF, because no VF is open. Only
+    /// vfio-pci-rust reports this, and only to root.
     pub admitted: Option<bool>,
-    /// Of a PF: `set` or `random`; only vfio-pci-rust tells.
+    /// Of a PF: `set` or `random`; only vfio-pci-rust reports this.
     pub state: Option<String>,
-    /// Of a PF: how often the token has changed; only vfio-pci-rust tells.
+    /// Of a PF: how often the token has changed; only vfio-pci-rust reports this.
     pub generation: Option<u64>,
-    /// Of a PF: how many of its VFs are open; only vfio-pci-rust tells.
+    /// Of a PF: how many of its VFs are open; only vfio-pci-rust reports this.
     pub open_vfs: Option<u32>,
 }
 
@@ -116,7 +116,7 @@ pub struct Features {
 #[derive(Serialize, JsonSchema)]
 pub struct Feature {
     pub index: u16,
-    /// As in `linux/vfio.h`, without `VFIO_DEVICE_FEATURE_`.
+    /// The name in `linux/vfio.h`, without `VFIO_DEVICE_FEATURE_`.
     pub name: String,
     pub supported: bool,
     pub get: bool,
@@ -143,21 +143,21 @@ pub struct Doctor {
     pub examinations: Vec<Examination>,
 }
 
-/// What `doctor` found of the machine, or of one device.
+/// What `doctor` has found out about the machine, or a device.
 #[derive(Serialize, JsonSchema)]
 pub struct Examination {
-    /// Not there for what concerns the machine.
+    /// Missing for the machine.
     pub address: Option<String>,
-    /// In the order in which they were looked at; one that is wrong is the last.
+    /// In the order in which they were made; the first one that is wrong is the last.
     pub checks: Vec<Check>,
 }
 
 #[derive(Serialize, JsonSchema)]
 pub struct Check {
-    /// A name that stays: `iommu`, `driver`, `token`, ...
+    /// A name that does not change: `iommu`, `driver`, `token`, ...
     pub check: String,
     pub verdict: Verdict,
-    /// A sentence on what was found.
+    /// What was found, as a sentence.
     pub text: String,
     /// A command for root that fixes it.
     pub fix: Option<String>,
@@ -167,7 +167,7 @@ pub struct Check {
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     Ok,
-    /// Not wrong, but good to know.
+    /// Not wrong, but worth knowing.
     Note,
     Wrong,
 }
@@ -181,7 +181,7 @@ pub struct Apply {
 
 #[derive(Serialize, JsonSchema)]
 pub struct Step {
-    /// As the configuration names it.
+    /// The address in the configuration.
     pub device: String,
     /// What the step does.
     pub text: String,
@@ -191,17 +191,17 @@ pub struct Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
-    /// It was like that already.
+    /// It was already done.
     Already,
     Done,
-    /// It would be done, without `--dry-run`.
+    /// It would be done without `--dry-run`.
     Would,
     Failed,
-    /// Left out, since something before it failed.
+    /// Left out, since an earlier step failed.
     Left,
 }
 
-/// What every command prints instead if it fails.
+/// What a command prints instead if it fails.
 #[derive(Serialize, JsonSchema)]
 pub struct Error {
     pub error: ErrorText,
@@ -233,8 +233,8 @@ impl From<&Failure> for Error {
     }
 }
 
-/// The vendor with that number, or the class (`C 02`), out of the pci.ids database. To parse all of its forty
-/// thousand lines takes longer than everything else, so the crate gets those that are asked for.
+/// The vendor with that number, or the class (`C 02`), out of the pci.ids database. Parsing all of its forty
+/// thousand lines would take longer than everything else, so the crate gets only the lines that are needed.
 fn database(name: &str) -> Option<Database> {
     static TEXT: OnceLock<Vec<u8>> = OnceLock::new();
     let read = || {
@@ -245,14 +245,14 @@ fn database(name: &str) -> Option<Database> {
     };
     let text = TEXT.get_or_init(read);
     let start = memchr::memmem::find(text, format!("\n{name}  ").as_bytes())? + 1;
-    // What belongs to it is indented.
+    // Its devices or subclasses are indented.
     let end = memchr::memchr_iter(b'\n', &text[start..])
         .map(|at| start + at + 1)
         .find(|at| !matches!(text.get(*at), Some(b'\t' | b'#')))?;
     Database::parse_db(&text[start..end]).ok()
 }
 
-/// Where distributions have it.
+/// The places where distributions install it.
 const PLACES: [&str; 2] = ["/usr/share/misc/pci.ids", "/usr/share/hwdata/pci.ids"];
 
 /// The name of a class and subclass.
@@ -267,7 +267,7 @@ pub fn class_name(class: u32) -> Option<String> {
     )
 }
 
-/// The names of vendors and devices that have been asked for.
+/// The names of vendors and devices that have been looked up.
 #[derive(Default)]
 pub struct Names(HashMap<u16, Option<Vendor>>);
 
@@ -324,7 +324,7 @@ impl Entry {
         }
     }
 
-    /// How a token matters, in a word or two.
+    /// The state of the token, in a word or two.
     pub fn token_word(&self) -> &str {
         match &self.token {
             None => "-",

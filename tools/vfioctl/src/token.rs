@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! VF tokens: where they come from, and that they stay secret.
+//! VF tokens: reading, generating and storing them, and keeping them secret.
 
 use std::{
     fs::{self, File},
@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::failure::{Failure, Result, Status};
 
-/// A VF token: a UUID, most significant byte first. It has no `Debug` and no `Display`, and is wiped when it goes.
+/// A VF token: a UUID, most significant byte first. It has no `Debug` and no `Display`, and is wiped when dropped.
 pub struct Token(Zeroizing<[u8; 16]>);
 
 impl Token {
@@ -23,10 +23,10 @@ impl Token {
         Self(Zeroizing::new(Uuid::new_v4().into_bytes()))
     }
 
-    /// Reads 36 characters, of either case, with white space around them.
+    /// Parses 36 characters, in either case, which may be surrounded by white space.
     fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
-        // The crate reads other forms, too, which the kernel does not.
+        // The crate accepts other forms, too, which the kernel does not.
         let uuid = Uuid::try_parse(text).ok().filter(|_| text.len() == 36)?;
         Some(Self(Zeroizing::new(uuid.into_bytes())))
     }
@@ -35,7 +35,7 @@ impl Token {
         &self.0
     }
 
-    /// The text that the kernel reads.
+    /// The text for the kernel.
     pub fn text(&self) -> Zeroizing<String> {
         let mut text = Zeroizing::new(String::with_capacity(36));
         let mut buffer = Zeroizing::new([0; 36]);
@@ -47,7 +47,7 @@ impl Token {
         text
     }
 
-    /// Reads a token from a file, or from standard input if that is `-` or none is named.
+    /// Reads a token from a file, or from standard input for `-` or without a name.
     pub fn read(file: Option<&Path>) -> Result<Self> {
         match file {
             Some(path) if path != Path::new("-") => Self::read_file(path),
@@ -64,7 +64,7 @@ impl Token {
         }
     }
 
-    /// Reads a token from a file that nobody else can read.
+    /// Reads a token from a file, which only its owner may be able to read.
     pub fn read_file(path: &Path) -> Result<Self> {
         let name = path.display();
         let problem = |error: &std::io::Error| match error.kind() {
@@ -113,7 +113,8 @@ impl Token {
     }
 }
 
-/// A file that is to have a token: beside its place until it is kept, so that what was there is not lost before.
+/// A new file with a token. It is written under a temporary name until it is kept, so that the old file is not lost
+/// before.
 pub struct NewFile<'a> {
     file: NamedTempFile,
     path: &'a Path,
@@ -144,7 +145,7 @@ impl<'a> NewFile<'a> {
         Ok(Self { file, path })
     }
 
-    /// Puts the file into its place.
+    /// Renames the file to its final name.
     pub fn keep(self) -> Result<()> {
         self.file.persist(self.path).map(drop).map_err(|error| {
             Failure::io(
@@ -155,7 +156,7 @@ impl<'a> NewFile<'a> {
     }
 }
 
-/// A path for a shell.
+/// A path, quoted for a shell.
 pub fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     if text

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Which programs have VFIO's files open.
+//! The programs that have VFIO files open.
 
 use std::{collections::HashMap, fmt, fs};
 
@@ -23,17 +23,17 @@ impl fmt::Display for Process {
     }
 }
 
-/// Who has what open. Only root sees all of it; others see their own programs.
+/// Which programs have which files open. Only root sees all; other users see their own programs.
 #[derive(Default)]
 pub struct Users {
     by_file: HashMap<String, Vec<Process>>,
 }
 
-/// What an open device is called in `/proc/PID/fd`, whichever way it was opened.
+/// The target of an open device in `/proc/PID/fd`, in whichever way it was opened.
 const DEVICE: &str = "anon_inode:[vfio-device]";
 
 impl Users {
-    /// Looks at every descriptor of every process, once.
+    /// Looks at every file descriptor of every process, once.
     pub fn of(machine: &Machine) -> Self {
         let mut users = Self::default();
         for pid in machine
@@ -83,7 +83,7 @@ impl Users {
         }
     }
 
-    /// Who has the function open, or its node, or its group.
+    /// The programs that have the function open, or its node, or its group.
     pub fn of_function(&self, function: &Function) -> Vec<Process> {
         let files = [
             Some(function.address.to_string()),

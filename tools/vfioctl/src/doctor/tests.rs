@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The rules over folders that look like a machine's.
+//! Tests of the rules on directories that look like the sysfs of a machine.
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
@@ -11,7 +11,7 @@ use super::*;
 const PF: &str = "0000:01:00.0";
 const VF: &str = "0000:01:10.0";
 
-/// A machine with a PF and a VF of it, both under vfio-pci-rust, that has nothing wrong.
+/// A machine without a problem, with a PF and its VF under vfio-pci-rust.
 struct Tree(TempDir);
 
 impl Tree {
@@ -92,7 +92,7 @@ impl Tree {
         .unwrap();
     }
 
-    /// The driver of a function, none if it is empty.
+    /// Sets the driver of a function; an empty name removes it.
     fn driver(&self, address: &str, class: &str, driver: &str) {
         let line = if driver.is_empty() {
             String::new()
@@ -106,7 +106,7 @@ impl Tree {
         self.remove(&format!("sys/bus/pci/devices/{address}/vfio-dev"));
     }
 
-    /// What the doctor says last of a device.
+    /// The last finding of the doctor about a device.
     fn last(&self, address: &str) -> (String, Verdict, String, Option<String>) {
         self.last_with(address, None)
     }
@@ -493,7 +493,7 @@ fn devices_are_found_by_their_names() {
             "{name}"
         );
     }
-    // A member that VFIO does not have does not count.
+    // A member of the group that is not under VFIO does not count.
     tree.file("sys/kernel/iommu_groups/11/devices/0000:01:00.1", "");
     tree.file(
         "sys/bus/pci/devices/0000:01:00.1/uevent",
