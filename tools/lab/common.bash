@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# What all of `lab` stands on: messages, processes that leave nothing behind, the state's folder and
-# its lock.
+# The basis of `lab`: messages, processes that leave nothing behind, the directory of the lab and its
+# lock.
 
 # shellcheck disable=SC2034 # the files that read this one use them
 
@@ -12,7 +12,7 @@ state=$(realpath -m -- "${VFIO_LAB_DIR:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}
 root=$state/root
 readonly here project state root
 
-# Where root lives in the lab's root, and so in the guest.
+# The home directory of root in the lab's root, and so in the guest.
 readonly guest_home=/root
 
 readonly suite=trixie
@@ -30,31 +30,31 @@ die() {
 }
 
 die_usage() {
-	say "$*; 'lab --help' tells how to use it"
+	say "$*; see 'lab --help'"
 	exit 2
 }
 
 elapsed() { printf '%dm%02ds' $((($1) / 60)) $((($1) % 60)); }
 
-# architecture KERNEL: for which one it is: the name of one for arm64 says so.
+# architecture KERNEL: its architecture, which the name of a kernel for arm64 ends with.
 architecture() { if [[ $1 == *-arm64 ]]; then echo arm64; else echo amd64; fi; }
 
-# Where the guest's root is in the lab's root, if it is not that one itself.
+# The path of the guest's root in the lab's root, if they are not the same.
 guest_root_of() { if [[ $(architecture "$1") == arm64 ]]; then echo /arm64; fi; }
 
 # ---- processes -----------------------------------------------------------------------------------
 
 child=    # the process that everything else runs under, if there is one
 session=  # set if the child leads a session of its own
-run_dir=  # the folder of this run
+run_dir=  # the directory of this run
 terminal= # the terminal's settings, where a guest changes them
 
-# The kernel kills the whole namespace when lab dies, of whatever.
+# The kernel kills the whole namespace when lab dies for any reason.
 isolate=(env --default-signal=INT --default-signal=QUIT setpriv --pdeathsig KILL
 	unshare --mount --mount-proc --pid --fork --kill-child --)
 
-# Starts a command in mount and pid namespaces of its own, in the background: bash reacts to a signal
-# only while it waits. File descriptor 9 is the lock, nobody inherits it.
+# Starts a command in its own mount and pid namespaces, and in the background, since bash reacts to
+# signals only while it waits. File descriptor 9 is the lock, which no process may inherit.
 start() {
 	"${isolate[@]}" "$@" <&0 9>&- &
 	child=$!
@@ -68,7 +68,7 @@ start_detached() {
 	session=yes
 }
 
-# A polite end first: make removes what it has half written.
+# SIGTERM comes first, so that make removes incomplete files.
 stop_child() {
 	[[ $child ]] || return 0
 	if [[ $session ]]; then
@@ -109,26 +109,26 @@ kernel_source() {
 	if [[ ${KSRC-} ]]; then realpath -m -- "$KSRC"; else echo "$state/linux"; fi
 }
 
-# Only a folder that lab has made is used, and removed.
+# Only a directory that lab has created is used, and removed.
 make_state() {
-	[[ ! -e $state || -d $state ]] || die "$state is not a folder: set VFIO_LAB_DIR to another place"
+	[[ ! -e $state || -d $state ]] || die "$state is not a directory: set VFIO_LAB_DIR to another place"
 	if [[ ! -e $state/lab && -d $state && $(ls -A "$state") ]]; then
-		die "$state is neither empty nor a laboratory: set VFIO_LAB_DIR to another place"
+		die "$state is neither empty nor a lab: set VFIO_LAB_DIR to another place"
 	fi
-	mkdir -p "$state"/{stamp,log,run,build} 2>/dev/null || die "$state cannot be made: set VFIO_LAB_DIR to another place"
+	mkdir -p "$state"/{stamp,log,run,build} 2>/dev/null || die "$state cannot be created: set VFIO_LAB_DIR to another place"
 	: >>"$state/lab"
 }
 
-# Many may run guests at a time (shared), one may change the laboratory (exclusive). Whoever comes waits
-# in the door, the lock of the folder itself, and holds it until it is in: so one that wants to be alone
-# is not overtaken by ever more guests.
+# Many processes may run guests (shared), only one may change the lab (exclusive). Each first takes the
+# lock of the directory itself, and holds it until it has the other one, so that a process that waits for
+# the exclusive lock is not overtaken by more and more guests.
 lock() {
 	local how=$1 told=
 	exec 8<"$state" 9>>"$state/lab"
 	await exclusive 8
 	await "$how" 9
 	exec 8<&-
-	# 'lab clean' may have removed the folder in the meantime.
+	# 'lab clean' may have removed the directory meanwhile.
 	[[ $state/lab -ef /dev/fd/9 ]] || { make_state; lock "$how"; }
 }
 
@@ -136,6 +136,6 @@ await() {
 	flock --nonblock "--$1" "$2" && return
 	[[ $told ]] || say "waiting for another lab that uses $state"
 	told=yes
-	setpriv --pdeathsig KILL flock "--$1" "$2" & # in the background: see `start`
+	setpriv --pdeathsig KILL flock "--$1" "$2" & # in the background, see `start`
 	wait $!
 }

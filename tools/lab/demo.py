@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Tells the story of the VF token on an SR-IOV card, step by step.
+"""Shows the VF token on an SR-IOV card, step by step.
 
 Runs as root in the lab's guest, as `make demo`. Exit status 0 if every answer was the expected one.
 """
@@ -32,7 +32,7 @@ VFIO_DEVICE_FEATURE_SET = 1 << 17
 VFIO_DEVICE_FEATURE_PCI_VF_TOKEN = 0
 VFIO_PCI_CONFIG_REGION_INDEX = 7
 
-# What the answers of the token mean.
+# The meaning of the answers.
 MEANING = {
     "OK": "granted",
     "EACCES": "permission denied: the token is missing or wrong",
@@ -52,7 +52,7 @@ step_number = 0
 
 
 def step(text):
-    """Starts the next step of the story."""
+    """Starts the next step."""
     global step_number
     step_number += 1
     print(f"\n{step_number}. {text}", flush=True)
@@ -74,9 +74,9 @@ def read(path):
 
 
 def expect(action, wanted, call):
-    """Does what `call` does, says how it was answered, and counts it if that was not `wanted`.
+    """Makes the call, prints the answer, and counts it if it is not the `wanted` one.
 
-    Ends the story if it failed and should not have: the rest builds on it.
+    Ends the demo if the call failed and should not have, since the other steps depend on it.
     """
     global unexpected
     result = None
@@ -90,7 +90,7 @@ def expect(action, wanted, call):
     if answer != wanted:
         unexpected += 1
         if wanted == "OK":
-            sys.exit("\nThe story ends here: this should have been granted.")
+            sys.exit("\nThe demo ends here: this should have been granted.")
     return result
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# How `lab` makes what is missing for the kernels that Debian has built: its packages, the Rust metadata,
-# the module, and an initramfs that mounts the root. Nothing of a kernel is compiled. What is for arm64 is
-# made by cross compilers, and the guest has a root of its own, of that architecture.
+# How `lab` creates what is missing for Debian's kernels: their packages, the Rust metadata, the module,
+# and an initramfs that mounts the root. No kernel is compiled. For arm64 everything is cross-compiled, and
+# the guest has its own root of that architecture.
 
 # shellcheck disable=SC2154 # common.bash sets them
 
@@ -27,12 +27,12 @@ stock_name() {
 
 is_stock() { [[ " ${stock_names[*]} " == *" $1 "* ]]; }
 
-# The release of a stock kernel that is there, such as 7.3.4+deb13-amd64.
+# The release of a stock kernel that is installed, such as 7.3.4+deb13-amd64.
 stock_release() { cat "$state/build/$1/release" 2>/dev/null || :; }
 
 stock_image() { echo "$root/usr/lib/modules/$(stock_release "$1")/vmlinuz"; }
 
-# Where the Rust metadata is, at the same place in the root: it works at no other.
+# The directory of the Rust metadata, at the same path in the root, as it works at no other.
 stock_folder() { echo "$state/build/$1/kernel"; }
 
 wanted_crates() { { stock_release "$1"; cat "$project/packaging/prepare-kernel"; } | checksum; }
@@ -65,7 +65,7 @@ stock_is_fresh() {
 		[[ $(stamp "$1") == "$(wanted_stock "$1")" ]]
 }
 
-# The newest kernel of the series for which there is the source of the same version.
+# Installs the newest kernel of the series, and the source of the same version.
 # shellcheck disable=SC2046 # words
 install_stock_packages() {
 	local name=$1 arch series foreign=
@@ -89,13 +89,13 @@ install_stock_packages() {
 	set_stamp "packages-$name" "$(wanted_stock_packages "$name")"
 }
 
-# Nothing of it runs before the guest does: its packages are unpacked, and not configured.
+# Nothing in it runs before the guest does, so its packages are unpacked but not configured.
 make_guest_root() {
 	local folder=$root$(guest_root_of "$1") list
 	list=$(packages packages-guest-arm64)
 	: >"$state/log/guest-arm64.log"
 	rm -rf --one-file-system "$folder" "$folder.part"
-	run_step "what the guest runs, for arm64" guest-arm64 mmdebstrap --mode=root --variant=extract --architectures=arm64 \
+	run_step "the guest's root for arm64" guest-arm64 mmdebstrap --mode=root --variant=extract --architectures=arm64 \
 		--include="${list// /,}" "$suite" "$folder.part"
 	cp "$root"/etc/{passwd,group} "$folder.part/etc/"
 	mkdir "$folder.part/lab" "$folder.part/usr/lib/modules"
@@ -106,7 +106,7 @@ make_guest_root() {
 make_crates() {
 	local name=$1 wanted
 	wanted=$(wanted_crates "$name")
-	run_step "what rustc knows of kernel $(stock_release "$name")" "$name" "$here/enter" "$root" --ro "$project" \
+	run_step "Rust metadata of kernel $(stock_release "$name")" "$name" "$here/enter" "$root" --ro "$project" \
 		--rw "$state/build/$name" -- \
 		"$project/packaging/prepare-kernel" "$(stock_release "$name")" "$(stock_folder "$name")"
 	set_stamp "crates-$name" "$wanted"

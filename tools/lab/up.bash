@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# How `lab` makes what is missing of the laboratory: `up` at the end of this file is the entrance.
+# How `lab` creates what is missing of the lab. The entry point is `up`, at the end of this file.
 
 # shellcheck disable=SC2154 # common.bash sets them
 
 # ---- steps of long work --------------------------------------------------------------------------
 
-step=0  # the step that runs, of so many
+step=0  # the current step, and how many there are
 steps=0
 
-# Runs a command as a step: its output goes to a log, what is shown is that it goes on: one line that
-# changes every second on a terminal, a line every half minute elsewhere.
+# Runs a command as a step. Its output goes to a log; progress is shown in one line that changes every
+# second on a terminal, and in a line every half minute elsewhere.
 run_step() {
 	local title=$1 log=$state/log/$2.log begin=$SECONDS shown=$SECONDS text objects
 	shift 2
@@ -34,8 +34,8 @@ run_step() {
 	say "[$step/$steps] $title: done in $(elapsed $((SECONDS - begin)))"
 }
 
-# Says in one sentence why a step failed, after the part of its log that shows it: from a compiler's
-# first error, for make goes on for a while, or else the end.
+# Shows the part of the log with the reason why a step failed, and says it in one sentence. The part
+# begins at the first error of a compiler, as make goes on for a while; otherwise it is the end.
 explain() {
 	local title=$1 log=$2 why first
 	first=$(grep -nE -m 1 '^error|(: |fatal )error:|^E: |undefined symbol' "$log" | cut -d: -f1 || :)
@@ -52,12 +52,12 @@ explain() {
 	if grep -qE "Unable to locate package $source_package" "$log"; then
 		die "$suite-backports has no $source_package any more: set KSRC to a tree of that kernel"
 	fi
-	die "$title: this step failed; once the cause is mended, 'lab up' goes on from there"
+	die "$title: this step failed; once the cause is fixed, 'lab up' continues from there"
 }
 
-# ---- what is there and what should be ------------------------------------------------------------
+# ---- what exists and what should exist -----------------------------------------------------------
 
-# What tools/kernel-tree puts into the kernel's tree.
+# The files that tools/kernel-tree copies into the kernel tree.
 project_checksum() {
 	(cd "$project" && "$project/tools/kernel-tree" files | cut -d' ' -f1 | xargs sha256sum | checksum)
 }
@@ -68,7 +68,7 @@ fragments() {
 	[[ $name == test ]] || echo "$here/$name.config"
 }
 
-# packages FILE..., backported_packages FILE...: what the lists of packages name.
+# packages FILE..., backported_packages FILE...: the packages in these lists.
 packages() { (cd "$here" && sed '/^#/d; /:/d' "$@" | xargs); }
 
 backported_packages() { (cd "$here" && sed -n 's/^backports://p' "$@" | xargs); }
@@ -99,12 +99,12 @@ source_is_fresh() { [[ ${KSRC-} || $(stamp source) ]]; }
 
 kernel_is_fresh() {
 	[[ -f $(bzimage "$1") && $(stamp "kernel-$1") == "$(wanted_kernel "$1")" ]] || return
-	# Somebody works in a tree of his own: a newer file there counts, too.
+	# In a tree of the user's own, newer files count, too.
 	[[ ! ${KSRC-} || -z $(find "$(kernel_source)" -name .git -prune -o -type f \
 		-newer "$state/stamp/kernel-$1" -print -quit) ]]
 }
 
-# ---- making it -----------------------------------------------------------------------------------
+# ---- creating it ---------------------------------------------------------------------------------
 
 check_host() {
 	((EUID == 0)) || die "this needs root, for mounts and for mmdebstrap: run it with sudo"
@@ -130,11 +130,11 @@ make_host() {
 		bash -c '"$@" || { apt-get update && "$@"; }' install "${install[@]}"
 }
 
-# make_debian FOLDER: no more than apt needs.
+# make_debian DIR: a Debian with only what apt needs.
 make_debian() {
 	local apt=$1/etc/apt
 	mmdebstrap --mode=root --variant=apt "$suite" "$1"
-	# The backports' line is the first line, but for the suite.
+	# The line for the backports is the first line with another suite.
 	sed -n "0,/^deb /{s/ $suite / $suite-backports /p}" "$apt/sources.list" >"$apt/backports"
 	mv "$apt/backports" "$apt/sources.list.d/backports.list"
 }
@@ -142,13 +142,13 @@ make_debian() {
 make_base() {
 	: >"$state/log/root.log"
 	rm -rf --one-file-system "$root.part"
-	# A function, for a shell of its own.
+	# The function runs in a shell of its own.
 	run_step "Debian $suite" root bash -euc "$(declare -f make_debian); suite=$suite; make_debian '$root.part'"
 	mkdir "$root.part/lab"
 	mv "$root.part" "$root"
 }
 
-# A root that was not finished is made anew, so nothing has to be on the disk at once.
+# An unfinished root is created again, so apt need not wait for the disk.
 readonly install="apt-get install -y --no-install-recommends -o Dpkg::Options::=--force-unsafe-io"
 
 install_packages() {
@@ -161,13 +161,13 @@ install_packages() {
 
 install_arm64_packages() {
 	: >"$state/log/packages-arm64.log"
-	run_apt "what arm64 needs in addition" packages-arm64 "
+	run_apt "additional packages for arm64" packages-arm64 "
 		$install $(packages "${arm64_lists[@]}")
 		$install -t $suite-backports $(backported_packages "${arm64_lists[@]}")"
 	set_stamp root-arm64 "$(wanted_arm64)"
 }
 
-# Whom this machine trusts, for cargo: it may be behind a proxy with a certificate of its own.
+# Copies this machine's certificates for cargo, as it may be behind a proxy with its own certificate.
 trust_as_here() {
 	if [[ -d $root/etc/ssl/certs && -f /etc/ssl/certs/ca-certificates.crt ]]; then
 		cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
@@ -181,8 +181,8 @@ install_list() {
 	set_stamp "packages-$1" "$(wanted_list "$1")"
 }
 
-# run_apt TITLE LOG SCRIPT [ENTER-OPTION]...: a script around apt-get in the root. One that was
-# interrupted has left dpkg half-way.
+# run_apt TITLE LOG SCRIPT [ENTER-OPTION]...: runs a script with apt-get in the root. An earlier run may
+# have been interrupted in the middle of dpkg.
 run_apt() {
 	cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
 	run_step "$1" "$2" "$here/enter" "$root" "${@:4}" -- sh -ec "dpkg --configure -a
@@ -212,11 +212,11 @@ check_source() {
 		die "$source has been built in: run 'make mrproper' there, so that it can be built outside"
 }
 
-# The kernel tree's own copy of our sources. It writes only what differs, so make does, too.
+# Copies the driver into the kernel tree. Only files that differ are written, so make builds only these.
 lay_overlay() {
 	local line
 	"$project/tools/kernel-tree" install "$(kernel_source)" >"$state/log/overlay.log" 2>&1 ||
-		explain "laying our sources into the kernel tree" "$state/log/overlay.log"
+		explain "copying the driver into the kernel tree" "$state/log/overlay.log"
 	sed -n 's/^kernel-tree: //p' "$state/log/overlay.log" | while read -r line; do say "$line"; done
 }
 
@@ -225,13 +225,13 @@ make_kernel() {
 	[[ $(architecture "$name") == amd64 ]] || first+=-$(architecture "$name")
 	source=$(kernel_source)
 	mapfile -t files < <(fragments "$name")
-	# A build folder belongs to one source.
+	# A build directory belongs to one source.
 	if [[ $(stamp "source-of-$name") != "$source $(stamp source)" ]]; then
 		rm -rf "$build"
 		set_stamp "source-of-$name" "$source $(stamp source)"
 	fi
-	# What another kernel has compiled is a start. For make to believe that, all of them are built at
-	# the same place: objtool, which everything depends on, is built by absolute paths.
+	# Start with what was compiled for another kernel. For make to accept that, all kernels are built at
+	# the same path: objtool, on which everything depends, is built with absolute paths.
 	if [[ ! -d $build && $(stamp "source-of-$first") == "$source $(stamp source)" && -f $(bzimage "$first") ]]; then
 		rm -rf "$build.part"
 		cp -a "$state/build/$first" "$build.part"
@@ -241,18 +241,18 @@ make_kernel() {
 	mkdir -p "$build"
 	rm -f "$state/stamp/kernel-$name"
 	: >"$state/log/kernel-$name.log"
-	# The stamp tells of what is there before the build, and when: somebody may edit meanwhile.
+	# The stamp has the state and the time before the build, as files may be edited meanwhile.
 	wanted=$(wanted_kernel "$name")
 	lay_overlay
 	set_stamp building "$wanted"
 	run_step "kernel $name" "kernel-$name" "$here/enter" "$root" --ro "$project" --ro "$source" \
 		--at "$build" /build -- "$here/build-kernel" "$name" "$source" /build "${files[@]}"
-	# For those who build modules against it, and see it where it is.
+	# Modules are built against it at its real path.
 	sed -i "s|^export KBUILD_OUTPUT = .*|export KBUILD_OUTPUT = $build|" "$build/Makefile"
 	mv "$state/stamp/building" "$state/stamp/kernel-$name"
 }
 
-# The server of cards (see tools/lab/card), for those who use one.
+# The server of described cards, see tools/lab/card.
 card_program() { echo "$state/build/card/release/card"; }
 
 wanted_card() {
@@ -266,14 +266,14 @@ make_card() {
 	wanted=$(wanted_card)
 	mkdir -p "$state/build/card"
 	: >"$state/log/card.log"
-	run_step "the server of cards" card "$here/enter" "$root" --ro "$project" --rw "$state/build/card" -- \
+	run_step "the server of described cards" card "$here/enter" "$root" --ro "$project" --rw "$state/build/card" -- \
 		env CARGO_TARGET_DIR="$state/build/card" cargo build --locked --release --manifest-path "$here/card/Cargo.toml"
 	set_stamp card "$wanted"
 }
 
-# Makes the parts that are missing or out of date, of a kernel, or of the root: "root" for all of it,
-# "card" for that and the server of cards, "list NAME" for no more than the list packages-NAME. Leaves
-# with the lock shared and everything fresh; another clone may have got in between, hence the loop.
+# Creates the parts of a kernel or of the root that are missing or out of date: "root" for the whole root,
+# "card" for that and the server of described cards, "list NAME" for only the list packages-NAME. Returns
+# with the shared lock and everything fresh; another clone may have interfered, hence the loop.
 up() {
 	check_host
 	if [[ $1 != root && $1 != card && $1 != list && ${KSRC-} ]] && ! is_stock "$1"; then check_source; fi

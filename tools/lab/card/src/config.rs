@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Configuration space: what stands there, and what a write changes.
+//! Configuration space: its contents, and the effects of a write.
 
 use crate::description::{BARS, Bar, Card, Space};
 
@@ -13,7 +13,7 @@ const STATUS_CAPABILITIES: u8 = 1 << 4;
 const BAR0: usize = 0x10;
 const FIRST_CAPABILITY: usize = 0x40;
 
-/// Where the registers stand that do more than keep a value.
+/// The offsets of the registers that do more than keep a value.
 #[derive(Clone, Copy, Default)]
 pub struct Places {
     power: Option<usize>,
@@ -21,7 +21,7 @@ pub struct Places {
     af: Option<usize>,
 }
 
-/// What a write asks of the function.
+/// What the function must do after a write.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Asked {
     pub reset: bool,
@@ -33,7 +33,7 @@ pub struct Config {
     /// Bits that writing 1 clears.
     clears: Vec<u8>,
     initial: Vec<u8>,
-    /// Where the bytes are that outlive a reset.
+    /// The offsets of the bytes that survive a reset.
     sticky: Vec<usize>,
     places: Places,
     power_resets: bool,
@@ -168,7 +168,7 @@ impl Config {
         }
     }
 
-    /// What is not there reads as ones.
+    /// Reads bytes; those beyond the end are ones.
     pub fn read(&self, at: usize, data: &mut [u8]) {
         data.fill(0xff);
         let there = self.bytes.get(at..).unwrap_or_default();
@@ -193,7 +193,7 @@ impl Config {
         asked
     }
 
-    /// Whether this byte, written there, resets the function.
+    /// Whether writing this byte there resets the function.
     fn resets(&self, place: usize, new: u8) -> bool {
         let is = |capability: Option<usize>, offset: usize| {
             capability.is_some_and(|at| at + offset == place)
@@ -232,7 +232,7 @@ impl Config {
     }
 }
 
-/// Where the next capability goes, and which byte points to it.
+/// The offset of the next capability, and the byte that points to it.
 struct Chain {
     link: usize,
     next: usize,
@@ -252,7 +252,7 @@ impl Chain {
     }
 }
 
-/// What would lie behind the end is left out.
+/// Copies bytes, except for those that would be beyond the end.
 fn copy(to: &mut [u8], at: usize, from: &[u8]) {
     for (to, from) in to.iter_mut().skip(at).zip(from) {
         *to = *from;

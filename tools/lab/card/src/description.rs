@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What a card is: the file that describes it, read and checked.
+//! The description of a card: reading and checking the file.
 
 use std::fmt;
 use std::ops::Range;
@@ -47,7 +47,7 @@ pub struct Card {
 pub struct Intx {
     /// 1 for INTA to 4 for INTD.
     pub pin: Spanned<u8>,
-    /// Whether the command register's bit that masks it can be set.
+    /// Whether the bit of the command register that masks it can be set.
     #[serde(default = "yes")]
     pub maskable: bool,
 }
@@ -61,7 +61,7 @@ pub struct Msi {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Power {
-    /// Whether the way from D3hot to D0 resets the function.
+    /// Whether the transition from D3hot to D0 resets the function.
     pub resets: bool,
 }
 
@@ -71,7 +71,7 @@ pub struct Express {
     pub flr: bool,
 }
 
-/// Advanced features, which is how conventional functions have an FLR.
+/// Advanced features, by which conventional functions have an FLR.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Af {
@@ -81,17 +81,17 @@ pub struct Af {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct VendorSpecific {
-    /// What comes behind the capability's length.
+    /// The bytes after the length of the capability.
     pub bytes: Spanned<Vec<u8>>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Reset {
-    /// Whether one of the bus reaches the function.
+    /// Whether a reset of the bus reaches the function.
     #[serde(default = "yes")]
     pub by_bus: bool,
-    /// Whether any brings back what stood in the BARs' memory.
+    /// Whether resets restore the contents of the BARs.
     #[serde(default = "yes")]
     pub clears_memory: bool,
 }
@@ -130,7 +130,7 @@ pub struct Bar {
     pub space: Space,
     #[serde(default)]
     pub prefetchable: bool,
-    /// A 64 bit address, which takes the next BAR, too.
+    /// A 64 bit address, which also occupies the next BAR.
     #[serde(default)]
     pub wide: bool,
     #[serde(default)]
@@ -153,9 +153,9 @@ pub struct Content {
 pub struct ConfigBytes {
     pub at: Spanned<u16>,
     pub bytes: Vec<u8>,
-    /// The bits that can be written; none if it is not there.
+    /// The bits that can be written; none by default.
     pub writable: Option<Spanned<Vec<u8>>>,
-    /// Whether what is written outlives a reset.
+    /// Whether written values survive a reset.
     #[serde(default)]
     pub sticky: bool,
 }
@@ -170,14 +170,14 @@ pub enum Action {
     Disconnect,
 }
 
-/// A write to that byte of the BAR does something.
+/// An effect of a write to that byte of the BAR.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Trigger {
     pub bar: Spanned<u8>,
     pub offset: Spanned<u64>,
     pub does: Spanned<Action>,
-    /// Of fire-msi.
+    /// The vector of fire-msi.
     #[serde(default)]
     pub vector: Option<Spanned<u8>>,
 }
@@ -186,7 +186,7 @@ fn yes() -> bool {
     true
 }
 
-/// Where in the file, from 1, and what is wrong there.
+/// What is wrong, with its line and column in the file, from 1.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Mistake {
     line: usize,

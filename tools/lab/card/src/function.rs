@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The function: configuration space, the memory behind the BARs, and what happens to them.
+//! The function: its configuration space, the memory of its BARs, and accesses to them.
 
 use std::time::Duration;
 
 use crate::config::Config;
 use crate::description::{Action, Bar, Card, Reads};
 
-/// What the outside has to do after an access.
+/// What the server must do after an access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// INTx rose, or is still there.
+    /// INTx was raised, or is still pending.
     SignalIntx,
     SignalMsi(u32),
     Disconnect,
@@ -20,7 +20,7 @@ pub struct Function<'a> {
     card: &'a Card,
     config: Config,
     memory: Vec<Vec<u8>>,
-    /// The card wants INTx, whether it is masked or not.
+    /// INTx is raised, whether it is masked or not.
     intx: bool,
     /// All reads are ones, and writes are lost.
     gone: bool,
@@ -74,7 +74,7 @@ impl<'a> Function<'a> {
             .position(|bar| u32::from(*bar.index.get_ref()) == index)
     }
 
-    /// How late the BAR answers.
+    /// The delay of the BAR's answers.
     pub fn delay(&self, index: u32) -> Option<Duration> {
         let bar = self.card.bar.get(self.position(index)?)?;
         bar.delay_ms
@@ -144,12 +144,13 @@ impl<'a> Function<'a> {
         self.config.set_intx_status(pending);
     }
 
-    /// INTx, if it is there and not masked: a level, which is told again to who unmasks it.
+    /// INTx, if it is raised and not masked. It is a level, so it is signalled again when it is
+    /// unmasked.
     pub fn pending_intx(&self) -> Option<Effect> {
         (self.intx && !self.gone && !self.config.masks_intx()).then_some(Effect::SignalIntx)
     }
 
-    /// A card that is gone does not come back.
+    /// Resets the function. A card that has vanished does not come back.
     pub fn reset(&mut self) {
         if self.gone {
             return;
@@ -249,7 +250,7 @@ mod tests {
             let card = parse(&text).unwrap();
             let mut function = Function::new(&card);
             function.write_bar(1, 0, &[9]);
-            // The device control of the capability behind MSI's.
+            // The device control register of the capability after MSI.
             function.write_config(0x50 + 8, &[0, 0x80]);
             assert_eq!(bar(&function, 0) == [0], clears);
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! card: serves a PCI function that a file describes, to QEMU's `vfio-user-pci`.
+//! card: serves a PCI function that a file describes to QEMU's `vfio-user-pci`.
 
 #![deny(unsafe_code)]
 
@@ -16,19 +16,19 @@ use clap::Parser;
 
 use description::Card;
 
-/// Serves the PCI function that FILE describes, until QEMU goes away.
+/// Serves the PCI function that FILE describes, until QEMU ends.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
     /// The description of the card, in TOML.
     file: PathBuf,
-    /// The socket to make, for QEMU's -device vfio-user-pci.
+    /// The socket to create, for QEMU's -device vfio-user-pci.
     #[arg(required_unless_present = "check")]
     socket: Option<PathBuf>,
-    /// No more than look whether FILE describes a card.
+    /// Only check whether FILE describes a card.
     #[arg(long, conflicts_with = "socket")]
     check: bool,
-    /// What messages call FILE, if it has another name for who wrote it.
+    /// The name of FILE in messages, if the user knows it under another one.
     #[arg(long, value_name = "NAME")]
     called: Option<String>,
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The function on a socket, as QEMU's `vfio-user-pci` wants it.
+//! The function on a socket, as QEMU's `vfio-user-pci` expects it.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -64,7 +64,7 @@ fn interrupts(card: &Card) -> Vec<IrqInfo> {
                         .as_ref()
                         .map_or(0, |msi| u32::from(*msi.vectors.get_ref())),
                 ),
-                // Never fires; QEMU warns where there is none.
+                // This one never fires, but QEMU warns if it is missing.
                 VFIO_PCI_ERR_IRQ_INDEX => (VFIO_IRQ_INFO_NORESIZE, 1),
                 _ => (0, 0),
             };
@@ -102,7 +102,7 @@ impl Backend<'_> {
     }
 }
 
-/// Nobody listens on an eventfd that is not there, or whose other end is gone.
+/// Signals an eventfd. If it is missing, or its other end is closed, nobody listens.
 fn signal(eventfd: Option<&mut File>) {
     if let Some(eventfd) = eventfd {
         let _ = eventfd.write(&1_u64.to_ne_bytes());
@@ -172,7 +172,7 @@ impl ServerBackend for Backend<'_> {
             if index == VFIO_PCI_INTX_IRQ_INDEX {
                 self.intx = fds.into_iter().next();
             } else if index == VFIO_PCI_MSI_IRQ_INDEX {
-                // Of vectors without an eventfd there are none; of none at all, MSI ends.
+                // Only vectors with an eventfd are passed. A count of 0 disables MSI.
                 if count == 0 {
                     self.msi.iter_mut().for_each(|slot| *slot = None);
                 }
@@ -183,7 +183,7 @@ impl ServerBackend for Backend<'_> {
                 return Ok(());
             }
         }
-        // QEMU lets go of the line when it unmasks. Ours is a level.
+        // QEMU lowers the line when it unmasks the interrupt. The card's INTx is a level.
         if index == VFIO_PCI_INTX_IRQ_INDEX
             && flags & (VFIO_IRQ_SET_ACTION_UNMASK | VFIO_IRQ_SET_ACTION_TRIGGER) != 0
         {
@@ -195,7 +195,7 @@ impl ServerBackend for Backend<'_> {
     }
 }
 
-/// Until the other end goes away.
+/// Serves the card until the other end closes the socket.
 pub fn serve(card: &Card, socket: &Path) -> Result<(), Error> {
     let vectors = card
         .msi
