@@ -99,12 +99,25 @@ TEST_F(parity, a_device_sleeps_while_nobody_uses_it)
 	EXPECT_TRUE(gets_to(self->pf, "D3hot"));
 }
 
+/* Whether debugfs shows this value of an option of the device, if the kernel has VFIO_DEBUGFS. */
+static bool debugfs_shows(const char *bdf, const char *option, const char *value)
+{
+	char text[8];
+
+	if (access("/sys/kernel/debug/vfio", F_OK))
+		return true;
+	return read_sysfs(text, sizeof(text), "/sys/kernel/debug/vfio/%s/pci/%s",
+			  bdf, option) > 0 && !strcmp(text, value);
+}
+
 TEST_F(parity, disable_idle_d3_holds_from_bind_to_unbind)
 {
 	ASSERT_EQ(0, set_parameter(variant->driver, "disable_idle_d3", "1"));
 	EXPECT_TRUE(gets_to(self->pf, "D3hot"));
+	EXPECT_TRUE(debugfs_shows(self->pf, "disable_idle_d3", "N"));
 	ASSERT_EQ(0, rebind(self->pf, variant->driver));
 	EXPECT_TRUE(stays_in(self->pf, "D0"));
+	EXPECT_TRUE(debugfs_shows(self->pf, "disable_idle_d3", "Y"));
 
 	ASSERT_EQ(0, set_parameter(variant->driver, "disable_idle_d3", "0"));
 	EXPECT_EQ(0, try_open(self->pf, any_path(), NULL));
@@ -140,8 +153,10 @@ TEST_F(parity, nointxmask_holds_from_bind_to_unbind)
 	ASSERT_EQ(0, open_device(&self->device, self->pf, any_path(), NULL));
 	EXPECT_EQ(1, masks_in_device(self->pf, self->device.fd));
 	close_device(&self->device);
+	EXPECT_TRUE(debugfs_shows(self->pf, "nointxmask", "N"));
 
 	ASSERT_EQ(0, rebind(self->pf, variant->driver));
+	EXPECT_TRUE(debugfs_shows(self->pf, "nointxmask", "Y"));
 	ASSERT_EQ(0, set_parameter(variant->driver, "nointxmask", "0"));
 	ASSERT_EQ(0, open_device(&self->device, self->pf, any_path(), NULL));
 	EXPECT_EQ(0, masks_in_device(self->pf, self->device.fd));
