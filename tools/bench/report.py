@@ -44,7 +44,7 @@ OPERATIONS = {
     "build": "build of the module, CPU seconds",
 }
 
-# Of the rounds of an ioctl the least counts, as of its batches. Of what takes longer it is the median.
+# For an ioctl, the least of the rounds counts, as of the batches; for longer operations, the median.
 SUMMARY = dict.fromkeys(
     ("open_close", "open_close_reset", "probe", "remove", "sriov_on", "module_load"),
     statistics.median,
@@ -57,7 +57,7 @@ def die(message):
 
 
 def measurements(name):
-    """What vfio-bench printed, one dictionary a line."""
+    """The output of vfio-bench, one dictionary per line."""
     with open(name, encoding="utf-8") as lines:
         return [json.loads(line) for line in lines if line.startswith("{")]
 
@@ -215,7 +215,7 @@ def write_chart(name, rows, unit):
     matplotlib.rcParams["svg.hashsalt"] = "vfio-bench"
     import matplotlib.pyplot as plt
 
-    # The sizes of data would dwarf all else: this driver has in bss what C has in data.
+    # The sizes of data would dwarf everything else: this driver has in bss what C has in data.
     rows = [row for row in reversed(rows) if row["operation"] not in ("data", "bss")]
     figure, axes = plt.subplots(figsize=(9, 0.32 * len(rows) + 1.2), layout="constrained")
     colors = ["tab:red" if not row.get("met", True) else "tab:blue" for row in rows]
@@ -234,12 +234,12 @@ def write_chart(name, rows, unit):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("measured", help="what vfio-bench printed")
-    parser.add_argument("--unit", default="instructions", help="what a value counts")
+    parser.add_argument("measured", help="the output of vfio-bench")
+    parser.add_argument("--unit", default="instructions", help="the unit of the values")
     parser.add_argument("--goals", metavar="FILE", help="goals.toml; they are for instructions")
     parser.add_argument("--c-module", metavar="KO", help="vfio-pci.ko, for its size")
-    parser.add_argument("--rust-module", metavar="KO", help="vfio-pci-rust.ko, built alike")
-    parser.add_argument("--build", metavar="C,RUST", help="CPU seconds that building took")
+    parser.add_argument("--rust-module", metavar="KO", help="vfio-pci-rust.ko, built in the same way")
+    parser.add_argument("--build", metavar="C,RUST", help="CPU seconds of both builds")
     parser.add_argument("--kernel", help="release of the kernel that ran, for JSON")
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--chart", metavar="FILE", help="an SVG")

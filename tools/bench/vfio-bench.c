@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Measures operations of vfio-pci and of vfio-pci-rust on the same SR-IOV card,
- * in turns. Prints one JSON object a line: an operation, a driver, a round, and
- * what the operation took once, in nanoseconds; under QEMU's -icount a nanosecond
- * is an instruction.
+ * in turns. Prints one JSON object per line: an operation, a driver, a round, and
+ * the time of one operation in nanoseconds; with QEMU's -icount a nanosecond is
+ * an instruction.
  *
  * `bench` builds and starts it; see Documentation/performance.rst.
  */
@@ -26,7 +26,7 @@
 #define UNKNOWN_INDEX	200
 #define RESERVED_INDEX	0xffff
 #define MODULE_OPTIONS	"enable_sriov=1"
-#define COMPRESSED	4	/* of finit_module() */
+#define COMPRESSED	4	/* a flag of finit_module() */
 
 /* More messages than a rate limit lets through. */
 #define REFUSALS	30
@@ -38,7 +38,7 @@ static int rounds = 3;
 static int calls = 500;		/* ioctls in a batch */
 static int batches = 21;	/* batches of which the least counts */
 
-/* What is restored at the end. */
+/* The state to restore at the end. */
 static bool was_loaded[2];
 static char enable_sriov[2][8];
 static struct rlimit open_files;
@@ -54,7 +54,7 @@ static volatile sig_atomic_t stopped;
 		exit(1);					\
 	} while (0)
 
-/* Ends between two operations, so that everything can be put back. */
+/* Ends the program between two operations, so that everything can be restored. */
 static void check_stop(void)
 {
 	if (stopped) {
@@ -68,7 +68,7 @@ static void on_signal(int number)
 	stopped = number;
 }
 
-/* What an ioctl answered, against what this driver should answer. */
+/* Checks the answer of an ioctl. */
 static void expect(const char *operation, int wanted, int got)
 {
 	if (got != wanted)
@@ -78,8 +78,8 @@ static void expect(const char *operation, int wanted, int got)
 }
 
 /*
- * Runs first. While a VF is open SR-IOV cannot be switched off, and what puts
- * things back opens files.
+ * Runs first: while a VF is open SR-IOV cannot be disabled, and the functions below
+ * need file descriptors.
  */
 static void close_all(void)
 {
@@ -87,7 +87,7 @@ static void close_all(void)
 	close_range(STDERR_FILENO + 1, ~0U, 0);
 }
 
-/* Runs after lib.c has put away the PF, if that was bound. */
+/* Runs after lib.c has restored the PF, if that was bound. */
 static void restore(void)
 {
 	int i;
@@ -135,7 +135,7 @@ static double median(double *values, int count)
 			   (values[count / 2 - 1] + values[count / 2]) / 2;
 }
 
-/* How many VFs there are, if that is what makes the difference. */
+/* The number of VFs, if operations are compared by it. */
 static int scale;
 
 static void report(const char *operation, int driver, int round, double value)
@@ -146,9 +146,9 @@ static void report(const char *operation, int driver, int round, double value)
 }
 
 /*
- * Ioctls are measured in batches, on the clock that everybody has. The least of
- * the batches counts: what the others have more is the timer's, or that of caches
- * which the first one has filled, such as the slab's of what a call allocates.
+ * Ioctls are measured in batches, with the monotonic clock. The least of the batches
+ * counts: the others include timer interrupts, or the filling of caches, such as
+ * those of the slab for what a call allocates.
  */
 #define MEASURE(operation, driver, round, call)				\
 	do {								\
@@ -171,20 +171,20 @@ static void report(const char *operation, int driver, int round, double value)
 	} while (0)
 
 /*
- * What takes milliseconds sleeps and waits for hardware, too, so here only the
- * time counts in which this thread runs, and the median of a few repetitions.
+ * Operations that take milliseconds also sleep and wait for hardware, so only the time
+ * counts in which this thread runs, and the median of a few repetitions.
  */
 #define CPU_TIME	CLOCK_THREAD_CPUTIME_ID
 #define REPETITIONS	5
 
-/* Repetition -1 is in vain: the first time fills caches. */
+/* Repetition -1 does not count, as the first one fills caches. */
 static void keep(double values[REPETITIONS], int repetition, int64_t value)
 {
 	if (repetition >= 0)
 		values[repetition] = value;
 }
 
-/* ---- a VFIO_DEVICE_FEATURE call made ready ------------------------------------------------- */
+/* ---- prepared VFIO_DEVICE_FEATURE calls ---------------------------------------------------- */
 
 /* A struct vfio_device_feature with a token. */
 struct request {
@@ -210,7 +210,7 @@ static int answer(int fd, struct request *r)
 	return ioctl(fd, VFIO_DEVICE_FEATURE, r) ? -errno : 0;
 }
 
-/* One kind of request, always the same answer. */
+/* Measures one kind of request, which always has the same answer. */
 static void measure_feature(const char *operation, int driver, int round, int fd,
 			    uint32_t flags, int wanted)
 {
@@ -258,7 +258,7 @@ static void measure_pf(int driver, int round, int fd)
 	measure_set(driver, round, fd);
 }
 
-/* With a VF open our driver refuses, and says so; the driver in C does not. */
+/* While a VF is open this driver refuses, and logs it; vfio-pci does not. */
 static void measure_refused_set(int driver, int round, int fd)
 {
 	struct request a = request(SET | TOKEN, token_a);
@@ -279,7 +279,7 @@ static int open_by_name(const struct device *vf, const char *name)
 	return fd < 0 ? -errno : fd;
 }
 
-/* No new descriptor can be had. What it takes to open a device ends right after its check. */
+/* Without a free file descriptor, the opening of a device ends right after the check of the token. */
 static void forbid_new_files(void)
 {
 	int first = dup(0);
@@ -297,7 +297,7 @@ static void allow_new_files(void)
 /*
  * The check of a token. With the right one the call goes on to a descriptor for the
  * device, which is refused; with a wrong one it ends at the check, and both
- * drivers have used up what their rate limits let through into the log.
+ * drivers have exhausted their rate limits for the log.
  */
 static void measure_match(int driver, int round, const char *bdf, const struct device *vf)
 {
@@ -362,7 +362,7 @@ static void measure_vf(int driver, int round, struct device *pf_device)
 	close(fd);
 
 	measure_open("open_close_reset", driver, round, bdf, &vf);
-	/* Without a way to reset it the core opens the device all the same. */
+	/* The core opens a device even if it cannot be reset. */
 	if (write_sysfs("\n", "/sys/bus/pci/devices/%s/reset_method", bdf))
 		die("the reset of %s cannot be switched off: the kernel has no reset_method", bdf);
 	measure_open("open_close", driver, round, bdf, &vf);
@@ -487,7 +487,7 @@ static void measure_driver(int driver, int round)
 	measure_load(driver, round);
 }
 
-/* A few operations with one VF, with some, and with as many as there can be. */
+/* A few operations with one VF, with some, and with the largest number. */
 static void measure_scale(int driver, int round)
 {
 	const int counts[] = { 1, 16, total_vfs() };
@@ -604,7 +604,7 @@ int main(int argc, char **argv)
 			"vfio-bench: %s has VFs: write 0 to sriov_numvfs if nobody uses them\n",
 			pf);
 		restore();
-		_exit(1);	/* lib.c would switch them off */
+		_exit(1);	/* lib.c would remove the VFs at exit() */
 	}
 
 	for (round = 1; round <= rounds; round++)

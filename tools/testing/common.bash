@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# What the checks share: counting, the kernel's log, builds, the kselftests.
+# Code shared by the checks: counting, the kernel's log, builds, the kselftests.
 
 # shellcheck disable=SC2034,SC2154 # the files that read this one use and set them
 
@@ -9,24 +9,24 @@ project=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$project" || exit 1
 lab=$project/tools/lab/lab
 
-# The architecture of the guests, and of what is built for them: amd64 or arm64.
+# The architecture of the guests and their programs: amd64 or arm64.
 arch=amd64
 
-# full_name KERNEL: what `lab status` calls it.
+# full_name KERNEL: its name in `lab status`.
 full_name() { if [ "$arch" = amd64 ]; then echo "$1"; else echo "$1-$arch"; fi; }
 
-# Further words for a kernel's make, which builds with LLVM where another architecture is meant.
+# Further words for a kernel's make, which builds with LLVM for another architecture.
 cross() { [ "$arch" = amd64 ] || printf '%s\n' LLVM=1 "ARCH=$arch"; }
 
 # ---- counting ------------------------------------------------------------------------------------
 
-# The results, one a line: ok or not, how long it took in microseconds, what it was. Whatever runs at the
-# same time adds to the same file.
+# The file of results, one per line: ok or not, the time in microseconds, the name. Parts that run at the same
+# time add to the same file.
 results=
 
 now() { echo "${EPOCHREALTIME//[.,]/}"; }
 
-# When what the next result tells of began, at the latest.
+# The latest time at which the test of the next result can have begun.
 since=$(now)
 
 # result STATUS NAME [LOG]: counts a test, and shows why it failed.
@@ -37,7 +37,7 @@ result() {
 		verdict='not ok'
 		[ -z "${3-}" ] || why=$(printf '\n%s' '' && tail -n 40 "$3" | sed 's/^/    /')
 	fi
-	# At once, for others print, too.
+	# In one call, as others print, too.
 	printf '%s - %s%s\n' "$verdict" "$2" "$why"
 	printf '%s\t%s\t%s\n' "$verdict" $((at - since)) "$2" >>"$results"
 	since=$at
@@ -52,10 +52,9 @@ check() {
 	result $? "$name" "$log"
 }
 
-# count_tap HARNESS PREFIX: counts the tests of a TAP output as it comes, in lines that start with the
-# prefix, a pattern without groups; where one fails, shows what came since the last. Whatever is skipped has
-# not been shown to work, unless `may_skip`, a pattern, has the reason: that is told, and not
-# counted.
+# count_tap HARNESS PREFIX: counts the tests of a TAP output while it is printed, in lines that start with the
+# prefix, a pattern without groups; if one fails, shows the lines since the previous test. A skipped test counts as
+# failed, unless its reason matches the pattern `may_skip`: then it is reported, and not counted.
 may_skip=nothing
 count_tap() {
 	local harness=$1 prefix=$2 log=$out/tap.$BASHPID line tests=0 left_out=0
@@ -74,7 +73,7 @@ count_tap() {
 		esac
 		: >"$log"
 	done
-	[ "$left_out" -eq 0 ] || echo "# $harness: $left_out are left out, which cannot run there"
+	[ "$left_out" -eq 0 ] || echo "# $harness: $left_out tests skipped, which cannot run there"
 	[ "$tests" -gt "$left_out" ]
 	result $? "$harness ran" "$log"
 }
@@ -95,16 +94,16 @@ finish() {
 
 # ---- the kernel's log ----------------------------------------------------------------------------
 
-# reports LOG: the lines in which the kernel says that something is wrong with it.
+# reports LOG: the lines in which the kernel reports a problem of its own.
 reports() {
 	grep -aE 'WARNING:|BUG:|Oops|UBSAN:|KASAN:|possible (recursive|circular) locking|inconsistent lock state|refcount_t:|unreferenced object|rust_kernel: panicked|panicked at|ODEBUG:|BUG [a-z]|INFO: task|corruption' "$1"
 }
 
-# has_worked LOG: a VFIO driver has had a device there. The log of a guest in which nothing ran is clean,
-# too, and shows nothing.
+# has_worked LOG: a VFIO driver had a device there. The log of a guest in which nothing ran is clean, too, but
+# proves nothing.
 has_worked() {
 	grep -qaE 'vfio-pci(-rust)? [0-9a-f]{4}:[0-9a-f]{2}:' "$1" && return
-	echo "no VFIO driver has had a device, so nothing has been tried: $1"
+	echo "no VFIO driver had a device, so nothing was tested: $1"
 	return 1
 }
 
@@ -112,9 +111,9 @@ log_is_clean() {
 	has_worked "$1" && ! reports "$1" && ! grep -aE 'Call Trace|cut here' "$1"
 }
 
-# ---- what is common to the checks ----------------------------------------------------------------
+# ---- builds and guests ---------------------------------------------------------------------------
 
-# start KERNEL: sets `source`, `build` and `out`, a folder that goes away at the end.
+# start KERNEL: sets `source`, `build` and `out`, a directory that is removed at the end.
 start() {
 	local status
 	status=$("$lab" status)
@@ -139,13 +138,13 @@ build_selftests() {
 	! grep -q 'warning:' "$out/selftests/log" && [ -x "$out/selftests/install/run_kselftest.sh" ]
 }
 
-# has_none PATTERN FILE...: the files can be read, and no line matches.
+# has_none PATTERN FILE...: the files are readable, and no line matches.
 has_none() {
 	grep -nE -- "$@"
 	[ $? -eq 1 ]
 }
 
-# build WHAT MAKE-ARGUMENT...: outside of the tree, without a warning.
+# build DIR MAKE-ARGUMENT...: builds the module out of tree, in $out/DIR, without a warning.
 build() {
 	local folder=$out/$1 words
 	shift
@@ -159,9 +158,9 @@ build() {
 	has_none 'warning|^WARNING' "$folder/log" && [ -f "$folder/vfio-pci-rust.ko" ]
 }
 
-# guest KERNEL NAME COMMAND...: counts the tests of the kselftests and of KUnit in what the command prints
-# in a guest with that kernel; `repeat` times as long if that is set. The first devices are for the tests that
-# look for them.
+# guest KERNEL NAME COMMAND...: counts the tests of the kselftests and of KUnit in the output of the command, in a
+# guest with that kernel. If `repeat` is set, the timeout is so many times as long. The first devices are those
+# that the tests look for.
 more_devices=()
 guest() {
 	local kernel=$1 name=$2 console=$out/$arch-$1.$BASHPID.console
@@ -175,8 +174,8 @@ guest() {
 	check "$name: nothing wrong in the kernel log" log_is_clean "$console"
 }
 
-# quirky_cards: sets `quirky` to the options for what cards_test looks at: the cards with a quirk, the one that has
-# all there is to describe, and each device on the denylist, of which the VFs differ from their PFs by the id alone.
+# quirky_cards: sets `quirky` to the options for the cards of cards_test: those with a quirk, the example with every
+# key, and each device on the denylist, whose VFs differ from their PFs only in the device ID.
 quirky_cards() {
 	local card vf folder=tools/lab/card/cards
 	quirky=()

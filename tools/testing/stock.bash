@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# The parts of `check` for kernels that a distribution has built.
+# The parts of `check` for the kernels of a distribution.
 
 # shellcheck disable=SC2034,SC2154 # check and common.bash use and set them
 
@@ -10,7 +10,7 @@
 
 # ---- which kernels ---------------------------------------------------------------------------------
 
-# A kernel tree of which there is no more than the version.
+# A kernel tree that consists only of the version.
 old_tree() {
 	local tree=$out/old
 	mkdir -p "$tree/drivers/vfio/pci"
@@ -19,8 +19,8 @@ old_tree() {
 	says 2 "needs $oldest or newer" make install-tree KSRC="$tree"
 }
 
-# refused REASON MAJOR MINOR SED-SCRIPT: what prepare-kernel says of a kernel whose headers are made up,
-# which the script changes.
+# refused REASON MAJOR MINOR SED-SCRIPT: prepare-kernel refuses a kernel with this reason. The script changes its
+# headers, which are faked.
 # shellcheck disable=SC2016 # the root's shell expands it
 refused() {
 	local reason=$1
@@ -106,7 +106,7 @@ arm64() {
 
 # ---- the packages --------------------------------------------------------------------------------------
 
-# make_machine [PACKAGE]...: a Debian of its own, as people have it, with the kernel of that release.
+# make_machine [PACKAGE]...: creates an ordinary Debian, with the kernel of that release.
 make_machine() {
 	bash -c '. tools/lab/common.bash; . tools/lab/up.bash; make_debian "$0"' "$machine" &&
 		cp -L /etc/resolv.conf /etc/hosts "$machine/etc/" &&
@@ -124,7 +124,7 @@ install_kernel() { apt_install linux-headers-"$1" linux-binary-"$1" linux-module
 
 install_package() { apt_install "$packages/$1"_*.deb; }
 
-# The module that DKMS has built, in the kernel that it was built for.
+# Uses the module that DKMS has built, in its kernel.
 # shellcheck disable=SC2016 # the guest's shell expands it
 use_package() {
 	"$lab" run --kernel "stock-$newest" --share "$machine" -- sh -ec '
@@ -134,9 +134,9 @@ use_package() {
 		tools/lab/demo.py' "$machine"
 }
 
-# An initramfs as Debian makes it, which has the driver of two cards of a kind, too, and what the user guide
-# puts into modprobe.d to get the first card at boot. It mounts the lab's root, in which no file names a device.
-# Another one without that mounts the machine itself, in which whatever is written ends with the guest.
+# An initramfs created by Debian's tools, which also has the driver of two equal cards, and what the user guide puts
+# into modprobe.d to bind the first card at boot. It mounts the lab's root, in which no file names a device. A second
+# one without these settings mounts the machine itself, where everything that is written is lost with the guest.
 # shellcheck disable=SC2016 # the initramfs expands it
 make_initramfs() {
 	local choice=$machine/etc/modprobe.d/early.conf
@@ -176,7 +176,7 @@ has_pages() {
 	done'
 }
 
-# As bash-completion does it when somebody presses the tabulator.
+# As bash-completion does when a user presses the tab key.
 # shellcheck disable=SC2016 # the machine's shell expands it
 completes() {
 	says 0 'check set withdraw' on_machine bash -ec '. /usr/share/bash-completion/bash_completion
@@ -187,7 +187,7 @@ completes() {
 		printf "%s\n" "${COMPREPLY[@]}" | grep -v -e - -e help | sort | xargs'
 }
 
-# What a person configures, with the example for DPDK; and a service that looks what comes of it when the machine boots.
+# Configures vfioctl with the example for DPDK, and adds a service that checks the result when the machine boots.
 configure_vfioctl() {
 	local etc=$machine/etc
 	mkdir "$etc/vfioctl.d" "$etc/vfioctl" &&
@@ -199,13 +199,13 @@ configure_vfioctl() {
 		ln -s ../boot-guest.service "$etc/systemd/system/multi-user.target.wants/"
 }
 
-# The machine boots as it would on real hardware, by systemd from Debian's initramfs. What it does is its own business.
+# The machine boots as on real hardware, with systemd from Debian's initramfs. Other messages of it do not matter.
 boot_machine() {
 	"$lab" run --kernel "stock-$newest" --initramfs "$machine/boot/machine" --append boot=lab --append init=/sbin/init \
 		--share "$machine" --device igb --device igb --log "$out/boot.console" -- true
 }
 
-# What the package has brought is gone, and what a person has written is not.
+# The files of the package are gone, and those that the user has written are not.
 # shellcheck disable=SC2016 # the machine's shell expands it
 purge_vfioctl() {
 	local left
@@ -215,16 +215,16 @@ purge_vfioctl() {
 	[ "$left" = '/etc/vfioctl /etc/vfioctl.d' ] && [ -s "$machine/etc/vfioctl/card.token" ] && [ -s "$machine/etc/vfioctl.d/card.toml" ]
 }
 
-# What the packages have brought is gone: files, modules, what depmod knows of them.
+# Everything from the packages is gone: files, modules, and their entries of depmod.
 purge_package() {
 	on_machine apt-get purge -y "$1" || return
 	nothing_left "$release" && ! grep vfio-pci-rust "$machine/var/lib/dpkg/status"
 }
 
-# nothing_left RELEASE: not a file, and nothing that depmod knows.
+# nothing_left RELEASE: neither a file nor an entry of depmod.
 nothing_left() {
 	local left
-	# But for the folder in which the packages were seen, whose name may be like theirs.
+	# Except for the directory that had the packages, whose name may be like theirs.
 	left=$(on_machine find / -xdev -path "${out%/*}" -prune -o \
 		\( -name '*vfio-pci-rust*' -o -name '*vfio_pci_rust*' \) -print) || return
 	[ -z "$left" ] || { echo "left behind: $left"; return 1; }
@@ -260,9 +260,9 @@ package() {
 	check 'package: nothing is left of that, either' purge_package "vfio-pci-rust-modules-$release"
 }
 
-# ---- what happens to the package later --------------------------------------------------------------------
+# ---- upgrades ---------------------------------------------------------------------------------------------
 
-# Of these sources, and of the same with a later version.
+# Builds packages of these sources, and of the same with a later version.
 build_two() {
 	local copy=$out/next name=packaging/debian/changelog
 	packaging/build-deb "$packages" && mkdir "$copy" && copy_folders "$copy" tools packaging Documentation README.md Makefile && copy_kernel_files "$copy" &&
@@ -270,10 +270,10 @@ build_two() {
 		"$copy/packaging/build-deb" "$packages/next"
 }
 
-# built_for RELEASE: what DKMS has built for it, as "package/version".
+# built_for RELEASE: the module that DKMS has built for it, as "package/version".
 built_for() { on_machine dkms status -k "$1" | sed -n 's/,.*: installed.*//p'; }
 
-# is_built VERSION RELEASE...: for all of these, in this version and no other, and modprobe finds it.
+# is_built VERSION RELEASE...: it is built for all of these, in only this version, and modprobe finds it.
 is_built() {
 	local version=$1 kernel
 	for kernel in "${@:2}"; do
@@ -282,7 +282,7 @@ is_built() {
 	done
 }
 
-# The headers of the newer kernel are there before its source.
+# The headers of the newer kernel are installed before its source.
 kernel_is_upgraded() {
 	says 0 "linux-source-$newest is missing" install_kernel "$new" "linux-image-$new" &&
 		[ -z "$(built_for "$new")" ] &&
@@ -304,7 +304,7 @@ package_is_upgraded() {
 		[ "$(on_machine sh -c 'cd /usr/src && ls -d vfio-pci-rust-*')" = vfio-pci-rust-9.9 ]
 }
 
-# In a machine that runs that kernel, as far as a program can tell.
+# Removes it in a machine that seems to run that kernel.
 install_by_make() {
 	printf '#!/bin/sh\n[ "$*" = -r ] || exec /usr/bin/uname "$@"\necho %s\n' "$new" >"$machine/usr/local/bin/uname" &&
 		chmod +x "$machine/usr/local/bin/uname" &&
@@ -327,7 +327,7 @@ upgrades() {
 	new=$(release_of "stock-$newest")
 	version=$(sed -n '1s/.*(\(.*\)).*/\1/p' packaging/debian/changelog)
 	check 'upgrades: packages of two versions' build_two
-	# The kernel as people have it: the package linux-image tells DKMS when it goes.
+	# The usual kernel package: linux-image informs DKMS when it is removed.
 	check "upgrades: a clean Debian with Linux $oldest" \
 		make_machine "linux-image-$release" linux-base/trixie-backports "linux-source-$oldest" initramfs-tools
 	check 'upgrades: apt installs it' install_package vfio-pci-rust-dkms

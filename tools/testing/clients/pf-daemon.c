@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A daemon for the PF of an accelerator: makes the calls of Intel's pf_bb_config, in
- * its order. That one opens the PF by its group and presents no token, sets the token
- * before it has VFs (its user creates them later), and stays.
+ * A daemon for the PF of an accelerator. It makes the calls of Intel's pf_bb_config, in
+ * the same order: that opens the PF by its group and presents no token, sets the token
+ * before there are VFs (its user creates them later), and keeps running.
  *
  * usage: pf-daemon DEVICE TOKEN
  *
- * Prints "ready" or which call has failed, which ends it. Each UUID that it then reads
- * from standard input is a token to set, as if its configuration was applied again;
- * the end of the input ends it.
+ * Prints "ready", or ends with the call that has failed. Then it sets each UUID that it
+ * reads from standard input as the token, as if its configuration were applied again.
+ * It ends at the end of the input.
  */
 #include <errno.h>
 #include <fcntl.h>

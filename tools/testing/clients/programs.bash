@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# What the programs do, a function a program. `guest` reads this file.
+# The tests, one function per section. `guest` reads this file.
 
 # shellcheck disable=SC2154,SC2034 # guest sets them, and uses what is set here
 
@@ -36,7 +36,7 @@ own_name() {
 	[ "$("$@")" = "$name" ] && echo own
 }
 
-# And under the name that they look for. From here on, that is how the driver is loaded.
+# And under the name that they look for. From here on the driver is loaded in this way.
 tools_by_name() {
 	answer 'modprobe vfio-pci' 'done' load
 	answer 'driverctl set-override vfio-pci' 'done' driverctl --nosave set-override "$pf" vfio-pci
@@ -52,7 +52,7 @@ tools_by_name() {
 
 # ---- the kernel's VFIO selftests -----------------------------------------------------------------
 
-# selftest PROGRAM: bound and unbound with the kernel's own scripts.
+# selftest PROGRAM: runs it, with the kernel's own scripts to bind and unbind devices.
 selftest() {
 	local log=$logs/$1.log tests=$folder/selftests/vfio
 	"$tests/setup.sh" "$pf" >"$log" && "$tests/run.sh" "$tests/$1" >>"$log" 2>&1
@@ -71,7 +71,7 @@ selftests() {
 	done
 }
 
-# Minutes: the emulated card copies memory.
+# This takes minutes, as the emulated card copies memory.
 dma_selftest() {
 	answer vfio_pci_driver_test "$all_passed" selftest vfio_pci_driver_test
 }
@@ -80,7 +80,7 @@ dma_selftest() {
 
 declare -A testpmd_pid testpmd_input
 
-# start_testpmd NAME OPTION...: starts one, and says how far its port got.
+# start_testpmd NAME OPTION...: starts testpmd, and prints the state of its port.
 start_testpmd() {
 	local name=$1 fifo=/tmp/$1.fifo log=$logs/testpmd-$1.log input
 	shift
@@ -103,14 +103,14 @@ stop_testpmd() {
 	wait "${testpmd_pid[$name]}"
 }
 
-# tell_testpmd NAME COMMAND...: commands for its prompt.
+# tell_testpmd NAME COMMAND...: sends commands to its prompt.
 tell_testpmd() {
 	local name=$1
 	shift
 	printf '%s\n' "$@" >&"${testpmd_input[$name]}"
 }
 
-# What testpmd's start came to, from its log.
+# The result of starting testpmd, from its log.
 testpmd_says() {
 	local log=$logs/testpmd-$1.log
 	grep -aq 'No probed ethernet devices' "$log" && grep -ao 'Getting a vfio_dev_fd for .* failed' "$log" && return
@@ -193,7 +193,7 @@ rust_program() {
 daemon_pid=
 daemon_input=
 
-# It is told tokens to set on its standard input.
+# It reads tokens to set from its standard input.
 start_daemon() {
 	local fifo=/tmp/daemon.fifo log=$logs/pf-daemon.log
 	rm -f "$fifo"
@@ -212,7 +212,7 @@ stop_daemon() {
 
 daemon_says() { tail -n 1 "$logs/pf-daemon.log"; }
 
-# daemon_sets TOKEN: what it says when it sets the token while it runs.
+# daemon_sets TOKEN: its answer when it sets the token while it runs.
 daemon_sets() {
 	local log=$logs/pf-daemon.log lines i
 	lines=$(wc -l <"$log")
@@ -224,7 +224,7 @@ daemon_sets() {
 	daemon_says
 }
 
-# admit DEVICE: what an administrator does for a program that cannot present the token.
+# admit DEVICE: presents the token for a program that cannot, as the administrator does.
 admit() { echo "$token" >"/sys/bus/pci/devices/$1/vf_token/admit"; }
 
 # vfio-pci has neither the parameter nor the file. With the parameter, this driver's SET answers as
@@ -306,7 +306,7 @@ bound_vfs() {
 
 inner_words='console=ttyS0 quiet nokaslr tsc=reliable kunit.enable=0 panic=-1'
 
-# Which VF the machine has seen, or why QEMU has not started it.
+# The VF that the machine has found, or why QEMU has not started it.
 inner_says() {
 	tr -d '\r' | grep -aoE '^inner: 8086:10ca|vfio [^ ]*: error (getting|bind) device.*' |
 		sed -E 's/from group [0-9]*/from its group/; s/ to iommufd=[0-9]*/ to the iommufd/; s/ fd=[0-9]*//'
@@ -338,8 +338,8 @@ qemu() {
 	unbind "$pf"
 }
 
-# admitted NAME REFUSED COMMAND...: a machine that can present no token, with a VF whose PF has one and is
-# driven by testpmd. vfio-pci has no way to let it in.
+# admitted NAME REFUSED COMMAND...: a machine that cannot present a token, with a VF whose PF has one and is
+# driven by testpmd. vfio-pci cannot admit the VF.
 admitted() {
 	local name=$1 refused=$2
 	shift 2
@@ -363,8 +363,8 @@ admitted() {
 
 export LIBVIRT_DEFAULT_URI=qemu:///system
 
-# There is no service manager here, no D-Bus, and nobody but root. Without udev libvirt does not see devices
-# that come later, so it is started when all are there.
+# There is no service manager here, no D-Bus, and no user but root. Without udev libvirt does not notice devices
+# that appear later, so it is started when all exist.
 libvirt_pid=
 start_libvirt() {
 	local i
@@ -394,12 +394,12 @@ stop_libvirt() {
 # node DEVICE: libvirt's name of a PCI device.
 node() { echo "pci_${1//[:.]/_}"; }
 
-# detach DEVICE DRIVER: the driver that has it then.
+# detach DEVICE DRIVER: detaches it, and prints the driver that it has then.
 detach() {
 	virsh -q nodedev-detach --driver "$2" "$(node "$1")" >&2 && bound_to "$1"
 }
 
-# domain VF: inner_qemu's machine, as libvirt has it.
+# domain VF: inner_qemu's machine as a domain of libvirt.
 domain() {
 	local bus slot function
 	IFS=:. read -r _ bus slot function <<<"$1"
@@ -445,7 +445,7 @@ inner_libvirt() {
 	inner_says <"$log"
 }
 
-# Ours has both names now; DPDK takes the PF under that of vfio-pci alone.
+# This driver has both names now; DPDK accepts the PF only under the name vfio-pci.
 libvirt() {
 	local name=vfio-pci
 	[ "$driver" = c ] || name=vfio-pci-rust

@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A libFuzzer target: an input is a list of steps, which are done on a device of
- * vfio-pci-rust and then on one of vfio-pci. Both give the same answers, but for
- * a SET of the token while a VF is open, and for an opening of the PF, which is
- * open already, with another token. KCOV tells libFuzzer what of the kernel
- * the steps on our device have reached.
+ * A libFuzzer target: an input is a list of steps, which are performed on a device
+ * of vfio-pci-rust and then on one of vfio-pci. Both give the same answers, except
+ * for a SET of the token while a VF is open, and for an opening of the PF, which is
+ * already open, with another token. KCOV shows libFuzzer the kernel code that the
+ * steps on vfio-pci-rust have reached.
  *
  * It needs two devices with SR-IOV, root, and a kernel with KCOV. `fuzz` builds and
  * runs it.
  *
- * A step is a byte that says what is done, and what that takes:
+ * A step is a byte that selects the action, and its arguments:
  *
- *	0  feature	whom (1), flags (4), argsz (1), how many bytes are there (1),
- *			those bytes
+ *	0  feature	the device (1), flags (4), argsz (1), how many bytes exist (1),
+ *			these bytes
  *	1  open by name	PF or VF, and whether the name ends (1), its length (1),
- *			its letters
+ *			its characters
  *	2  close	which VF (1)
  *	3  open by cdev	whose token (1), flags (4), argsz (1), the token's bytes (16)
- *	4  admit	the number of letters (1), what is written to vf_token/admit of
- *			our first VF
+ *	4  admit	the number of characters (1), the text for vf_token/admit of
+ *			the first VF of vfio-pci-rust
  *
- * An input that ends too early goes on with zeros.
+ * An input that ends too early is continued with zeros.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -41,11 +41,11 @@
 #define GROUP_VFS	4		/* descriptors of the VF that is opened by its group */
 #define COVER_SIZE	(64 << 10)
 #define COUNTERS	(16 << 10)
-#define MEMORY		8192		/* for a request or a name, then comes nothing */
+#define MEMORY		8192		/* for a request or a name, followed by no memory */
 
 static const uint8_t other_token[UUID_LEN] = { 0xab };
 
-/* A driver, and a PF with two VFs that it has. */
+/* A driver, and its PF with two VFs. */
 struct side {
 	const char *driver;
 	const char *pf;
@@ -60,10 +60,10 @@ struct side {
 
 static struct side sides[SIDES] = { { .driver = DRIVER }, { .driver = C_DRIVER } };
 static uint8_t token[UUID_LEN];		/* the PFs' token */
-static bool opened;			/* something, by this input */
+static bool opened;			/* whether this input has opened something */
 static unsigned long taints;		/* of the kernel */
 
-/* libFuzzer looks at these as if the compiler had counted there. */
+/* Counters for libFuzzer, in place of those that a compiler inserts. */
 static __attribute__((section("__libfuzzer_extra_counters"))) uint8_t counters[COUNTERS];
 static uint64_t *cover;
 
@@ -122,7 +122,7 @@ static void begin_coverage(const struct side *side)
 		__atomic_store_n(&cover[0], 0, __ATOMIC_RELAXED);
 }
 
-/* Counts the pairs of places that ran one after the other, whatever the addresses are. */
+/* Counts the pairs of places that ran one after the other, independent of their addresses. */
 static void end_coverage(const struct side *side)
 {
 	uint64_t n, i, last = 0;
@@ -176,7 +176,7 @@ static bool is_vf_open(const struct side *side)
 	return side->cdev_open;
 }
 
-/* Puts vfio-pci's token back. */
+/* Restores vfio-pci's token. */
 static void set_back(struct side *side)
 {
 	int ret = set_token(side->pf_device.fd, token);
@@ -191,7 +191,7 @@ static bool is_set(uint32_t flags, uint32_t argsz, size_t there)
 	       argsz >= VFIO_PCI_RUST_TOKEN_ARGSZ && there >= VFIO_PCI_RUST_TOKEN_ARGSZ;
 }
 
-/* A VF's, if that is open, or the PF's. */
+/* The descriptor of a VF if it is open, otherwise that of the PF. */
 static int whose_fd(const struct side *side, uint8_t whom)
 {
 	int slot = whom / 4 % GROUP_VFS;
@@ -252,8 +252,9 @@ static void do_feature(void)
 }
 
 /*
- * The letters of a name: 1 is the VF's address, 2 the token and 3 another as text,
- * 4 many blanks. Returns the length without the end, which is there as well.
+ * Writes a name from characters of the input: 1 stands for the VF's address, 2 for the
+ * token and 3 for another one as text, 4 for many blanks. Returns the length without the
+ * terminating zero.
  */
 static size_t write_name(char *to, size_t size, const char *vf, const uint8_t *letters,
 			 size_t count)
@@ -278,7 +279,7 @@ static size_t write_name(char *to, size_t size, const char *vf, const uint8_t *l
 			text[0] = letters[i];
 			text[1] = 0;
 		}
-		/* A zero is a letter like others. */
+		/* A zero is a character like others. */
 		n = letters[i] ? strlen(text) : 1;
 		if (len + n >= size)
 			break;
@@ -308,7 +309,7 @@ static void check_token(int answers[SIDES])
 {
 	int i;
 
-	/* With another token, which vfio-pci takes. */
+	/* With another token, which vfio-pci accepts. */
 	if (answers[0] == -EACCES && !answers[1] && try_vf(&sides[1], token) == -EACCES) {
 		set_back(&sides[1]);
 		answers[1] = answers[0];
@@ -356,7 +357,7 @@ static void do_name(void)
 	compare(is_pf ? "open the PF by name" : "open a VF by name", answers);
 }
 
-/* The PFs' token, or another. */
+/* The token of the PFs, or another one. */
 static void take_token(uint8_t whose, uint8_t bytes[UUID_LEN])
 {
 	take(bytes, UUID_LEN);
@@ -367,7 +368,7 @@ static void take_token(uint8_t whose, uint8_t bytes[UUID_LEN])
 static void do_cdev(void)
 {
 	uint8_t whose = take_byte(), bytes[UUID_LEN];
-	/* The kernel looks whether what a longer argsz covers is zero. */
+	/* The kernel checks that the bytes that a longer argsz covers are zero. */
 	static struct {
 		struct vfio_device_bind_iommufd bind;
 		uint8_t behind[4096];
@@ -388,7 +389,7 @@ static void do_cdev(void)
 				die("a VF's cdev does not open", ret);
 		}
 		memcpy(side->end - UUID_LEN, bytes, UUID_LEN);
-		/* Also from where nothing is, and half there. */
+		/* Also from memory that is not mapped, or only in part. */
 		bind.token_uuid_ptr = (uintptr_t)side->end - (whose & 2 ? UUID_LEN - 1 : UUID_LEN);
 		bind.iommufd = whose & 4 ? -1 : side->cdev.iommu;
 		request.bind = bind;
@@ -409,7 +410,7 @@ static bool is_uuid(const char *text, size_t len)
 	return len == 36;
 }
 
-/* What the text is answered with, of @len bytes; and whether the VF is admitted then. */
+/* The answer to a text of @len bytes, and whether the VF is admitted afterwards. */
 static int admit_answer(const char *text, size_t len, bool *admitted)
 {
 	char right[37];
@@ -431,7 +432,7 @@ static int admit_answer(const char *text, size_t len, bool *admitted)
 	return 0;
 }
 
-/* vfio-pci has nothing like it, so that nothing of it is left afterwards. */
+/* vfio-pci does not have this, so nothing of it may be left afterwards. */
 static void do_admit(void)
 {
 	struct side *side = &sides[0];
@@ -452,7 +453,7 @@ static void do_admit(void)
 	begin_coverage(side);
 	answer = write(fd, side->end - len, len) < 0 ? -errno : 0;
 	end_coverage(side);
-	/* Once is enough of what takes long. */
+	/* Slow steps are performed only once. */
 	for (i = 0; i < 2 && answer == expected && (i || admitted); i++) {
 		answer = try_vf(side, NULL);
 		expected = admitted ? 0 : -EACCES;
@@ -468,7 +469,7 @@ static void do_admit(void)
 	}
 }
 
-/* Whatever was done, the device is as at the beginning. */
+/* Brings the device back to its initial state. */
 static void reset(void)
 {
 	static unsigned int openings;
@@ -479,7 +480,7 @@ static void reset(void)
 
 		for (j = 0; j <= GROUP_VFS; j++)
 			close_vf(side, j);
-		/* If it is in low power. */
+		/* It may be in low power. */
 		feature(side->pf_device.fd, VFIO_DEVICE_FEATURE_SET |
 			VFIO_DEVICE_FEATURE_LOW_POWER_EXIT, NULL, 0);
 		answers[i] = set_token(side->pf_device.fd, token_a);
@@ -489,7 +490,7 @@ static void reset(void)
 		die("the token cannot be set any more", answers[0]);
 	memcpy(token, token_a, UUID_LEN);
 
-	/* This takes many times as long as all else, so not always. */
+	/* This takes much longer than everything else, so it is not always done. */
 	if (!opened || ++openings % 8)
 		return;
 	for (i = 0; i < SIDES; i++) {
@@ -504,7 +505,7 @@ static void reset(void)
 
 /* ---- */
 
-/* Whoever is open would keep the library from taking the devices back. */
+/* The library can restore the devices only when they are closed. */
 static void close_all(void)
 {
 	int i, j;
@@ -563,7 +564,7 @@ static void start_coverage(void)
 		die("KCOV", -errno);
 }
 
-/* What the kernel has said of itself: a warning, a report of KASAN and others. */
+/* The taint flags of the kernel, which show a warning, a report of KASAN and others. */
 static unsigned long read_taints(void)
 {
 	FILE *file = fopen("/proc/sys/kernel/tainted", "r");
@@ -575,7 +576,7 @@ static unsigned long read_taints(void)
 	return ret;
 }
 
-/* For the case that the kernel dies of it. */
+/* Saves the input, in case the kernel crashes on it. */
 static void write_last(const uint8_t *data, size_t size)
 {
 	const char *path = getenv("FUZZ_LAST");
@@ -587,7 +588,7 @@ static void write_last(const uint8_t *data, size_t size)
 		die(path, -errno);
 }
 
-/* At the first input: when libFuzzer merges, only processes that it starts have any. */
+/* Called at the first input: when libFuzzer merges, only the processes that it starts get one. */
 static void setup(void)
 {
 	const char *problem = setup_pf(&sides[0].pf);

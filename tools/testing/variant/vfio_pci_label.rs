@@ -2,13 +2,13 @@
 
 //! Sample of a VFIO PCI driver in Rust: a variant driver with a feature of its own.
 //!
-//! Every device has a label of 32 bytes, which whoever has the device open can read and write, and
-//! which stays until the device is unbound: a note from one user to the next. The feature is number
-//! 0xf000 of `VFIO_DEVICE_FEATURE`, with GET, SET and PROBE. All else is `vfio-pci-core`.
+//! Every device has a label of 32 bytes, which its users can read and write, and which stays until
+//! the device is unbound: a note from one user to the next. It is feature 0xf000 of
+//! `VFIO_DEVICE_FEATURE`, with GET, SET and PROBE. `vfio-pci-core` does everything else.
 //!
 //! To try it, bind any PCI device to it, such as QEMU's `nvme`.
 
-// A sample needs not all that a driver can have.
+// The sample does not use everything.
 #[allow(dead_code, unused_imports)]
 mod vfio;
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the tests of vfioctl share: the machine in the guest, and vfioctl run in it."""
+"""Code shared by the tests of vfioctl: the machine in the guest, and running vfioctl in it."""
 
 import contextlib
 import glob
@@ -55,7 +55,7 @@ def group(address):
 
 
 def cdev(address):
-    """The node of the device itself, None if the kernel makes none."""
+    """The node of the device itself, None if the kernel has none."""
     name = os.path.basename(glob.glob(f"{PCI}/devices/{address}/vfio-dev/vfio*")[0])
     node = f"/dev/vfio/devices/{name}"
     return node if os.path.exists(node) else None
@@ -66,7 +66,7 @@ def load(**parameters):
 
 
 def bind(address, name=DRIVER):
-    """Gives a device to a driver; with the name "" to the one of its own that has it by default."""
+    """Binds a device to a driver; with the name "" to its default one."""
     folder = PCI / "devices" / address
     write(folder / "driver_override", name or "\n")
     if driver(address):
@@ -104,7 +104,7 @@ class Case(unittest.TestCase):
         for module in ("vfio_pci_rust", "vfio_pci"):
             if os.path.exists(f"/sys/module/{module}"):
                 subprocess.run(["modprobe", "-r", module], check=True)
-        # What mknod has made, which the kernel does not take away.
+        # Nodes made by mknod, which the kernel does not remove.
         for node in glob.glob("/dev/vfio/[0-9]*") + glob.glob("/dev/vfio/devices/*"):
             os.remove(node)
 
@@ -120,7 +120,7 @@ class Case(unittest.TestCase):
     # ---- vfioctl ---------------------------------------------------------------------------------
 
     def vfioctl(self, *words, status=DONE, token=None, user=None, env=None):
-        """Runs it, and returns what it prints and what it complains of. Tokens must be in neither."""
+        """Runs it, and returns standard output and standard error. Neither may contain a token."""
         command = [VFIOCTL, *map(str, words)]
         if user:
             command = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--", *command]
@@ -135,14 +135,14 @@ class Case(unittest.TestCase):
         return result.stdout, result.stderr
 
     def json(self, schema, *words, **options):
-        """Runs it with --json, and checks the object against the schema that it prints itself."""
+        """Runs it with --json, and validates the object with the schema that it prints itself."""
         output, _ = self.vfioctl("--json", *words, **options)
         found = json.loads(output)
         jsonschema.validate(found, json.loads(self.vfioctl("schema", schema)[0]))
         return found
 
     def start(self, *words):
-        """Starts it, to go on beside the test."""
+        """Starts it in the background."""
         process = subprocess.Popen([VFIOCTL, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.stack.callback(lambda: process.poll() is None and process.kill())
         return process
@@ -150,7 +150,7 @@ class Case(unittest.TestCase):
     # ---- tokens, and programs that have devices open ----------------------------------------------
 
     def token(self):
-        """A token that nobody may print."""
+        """A token, which must not appear in any output."""
         token = str(uuid.uuid4())
         self.tokens.add(token)
         return token
@@ -191,7 +191,7 @@ class Case(unittest.TestCase):
         return PF
 
     def give_token(self, vfs=1):
-        """A PF with VFs, and the file with its token."""
+        """Sets the token of a PF with VFs, and returns the file with the token."""
         self.give_pf(vfs)
         path = self.token_file()
         self.vfioctl("token", "set", PF, "--file", path)
@@ -200,7 +200,7 @@ class Case(unittest.TestCase):
     # ---- the doctor -------------------------------------------------------------------------------
 
     def doctor(self, *words, **options):
-        """The checks of the one device, by name, and the last one."""
+        """The checks of a device, by name, and the last one."""
         found = self.json("doctor", "doctor", *words, **options)
         (examination,) = found["examinations"]
         checks = {check["check"]: check for check in examination["checks"]}
@@ -211,7 +211,7 @@ class Case(unittest.TestCase):
         _, last = self.doctor(*words, status=REFUSED)
         self.assertEqual((last["check"], last["verdict"]), (check, "wrong"), last)
         self.assertIn(text, last["text"])
-        # And people are told the same.
+        # The text output says the same.
         output, _ = self.vfioctl("doctor", *words, status=REFUSED)
         self.assertIn(last["text"], output)
         fix = last["fix"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""vfioctl apply: what a configuration says is so afterwards, and only once."""
+"""vfioctl apply: a configuration is applied, and only once."""
 
 import os
 import pathlib
@@ -144,7 +144,7 @@ class Apply(Case):
         bind(PF)
         config, _ = self.card(vfs=7)
         first = self.start("apply", config)
-        # The one or the other is refused, or they come one after the other.
+        # One of them is refused, or they run one after the other.
         self.assertIn(self.start("apply", config).wait(60), (0, IN_USE))
         self.assertIn(first.wait(60), (0, IN_USE))
         self.outcomes(config)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What vfioctl's commands do with real devices, and how they end."""
+"""The effects and exit statuses of vfioctl's commands on real devices."""
 
 import json
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the doctor finds: each thing is made to be wrong, and then fixed as the doctor says."""
+"""Problems that the doctor finds: each one is provoked, and then fixed as the doctor says."""
 
 import os
 import pathlib

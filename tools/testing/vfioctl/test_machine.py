@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the doctor finds on machines that are not as they should be: one group of tests for each."""
+"""What the doctor finds on unusual machines, with a class for each of them."""
 
 import os
 import re

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The text of the parameter `devices`, against a second reading of it. An input is the text.
+//! The text of the parameter `devices`, compared with a second parser. An input is the text.
 
 #![no_main]
 #![allow(dead_code)]
@@ -14,7 +14,7 @@ mod list;
 use address::Address;
 use libfuzzer_sys::fuzz_target;
 
-/// A number that has this many digits at most.
+/// A number with at most this many digits.
 fn number(text: &str) -> Option<u64> {
     let is_one = text.len() <= 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_one.then(|| u64::from_str_radix(text, 16).ok()).flatten()
@@ -39,7 +39,7 @@ fn expected(entry: &str) -> Option<Address> {
 }
 
 fuzz_target!(|input: &[u8]| {
-    // The kernel's text ends with a zero.
+    // In the kernel, the text ends with a zero.
     let text = input.split(|byte| *byte == 0).next().unwrap_or_default();
     let mut entries = list::entries(text);
     for entry in text.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The text of the parameter `ids`, against what C's `strsep()` and `sscanf()` make of it. An input
-//! is the text.
+//! The text of the parameter `ids`, compared with the results of C's `strsep()` and `sscanf()`. An
+//! input is the text.
 
 #![no_main]
 #![allow(dead_code)]
@@ -15,7 +15,7 @@ mod list;
 use id::Id;
 use libfuzzer_sys::fuzz_target;
 
-/// What the kernel's `isspace()` holds for a blank.
+/// The blanks of the kernel's `isspace()`.
 fn is_space(byte: u8) -> bool {
     matches!(byte, b'\t'..=b'\r' | b' ' | 0xa0)
 }
@@ -24,7 +24,7 @@ fn is_digit(byte: u8) -> bool {
     byte.is_ascii_hexdigit()
 }
 
-/// `%x`: the number at the beginning of a text, and what comes behind it.
+/// `%x`: the number at the beginning of a text, and the rest.
 fn number(text: &[u8]) -> Option<(u32, &[u8])> {
     let mut at = text.iter().take_while(|byte| is_space(**byte)).count();
     if !text.get(at).copied().is_some_and(is_digit) {
@@ -42,7 +42,7 @@ fn number(text: &[u8]) -> Option<(u32, &[u8])> {
     Some((u32::from_str_radix(last, 16).unwrap_or(0), &text[end..]))
 }
 
-/// `sscanf(text, "%x:%x:%x:%x:%x:%x", ...)`, of which two have to be there.
+/// `sscanf(text, "%x:%x:%x:%x:%x:%x", ...)`, of which two numbers are required.
 fn expected(mut text: &[u8]) -> Option<Id> {
     let mut fields = vec![];
     while let Some((value, rest)) = number(text) {
@@ -64,11 +64,11 @@ fn expected(mut text: &[u8]) -> Option<Id> {
 }
 
 fuzz_target!(|input: &[u8]| {
-    // The kernel's text ends with a zero.
+    // In the kernel, the text ends with a zero.
     let text = input.split(|byte| *byte == 0).next().unwrap_or_default();
     let mut entries = list::entries(text);
     for entry in text.split(|byte| *byte == b',') {
-        // What has nothing but blanks is no error here.
+        // An entry of only blanks is not an error here.
         if !entry.trim_ascii().is_empty() {
             assert_eq!(Id::parse(entries.next().unwrap()), expected(entry));
         }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What a user sees of Intel's OpRegion, byte by byte. An input is a version, the length of the VBT,
-//! the size of the region, and where to read how many bytes, in two bytes each; for the last two, in
-//! units of a byte.
+//! What a user sees of Intel's OpRegion, byte by byte. An input is a version, the length of the
+//! VBT, the size of the region, and where to read how many bytes, in two bytes each; for the last
+//! two, in units of a byte.
 
 #![no_main]
 #![allow(dead_code)]
@@ -21,7 +21,7 @@ use libfuzzer_sys::fuzz_target;
 use vfio::Span;
 use view::Source;
 
-/// What byte `i` of the region is: where it comes from, and which one it is there.
+/// Byte `i` of the region: its source, and its offset there.
 fn expected(i: usize, vbt_len: usize) -> (Source, usize) {
     match i {
         0x16 | 0x17 => (Source::Version, i - 0x16),
@@ -42,7 +42,7 @@ fuzz_target!(|input: [u16; 5]| {
     let mut i = usize::from(start);
     for (source, part) in view::pieces(at, vbt_len) {
         for place in part.range() {
-            // What is not there begins with the VBT's end.
+            // Missing bytes are counted from the end of the VBT.
             assert_eq!((source, place), expected(i, vbt_len));
             i += 1;
         }

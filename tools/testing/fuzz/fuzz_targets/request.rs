@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The checks of a request, against a second statement of them. An input is the flags (4 bytes),
-//! what the feature offers (1), how many bytes it has (4) and how many the caller has (4).
+//! The checks of a request, compared with a second statement of them. An input is the flags (4
+//! bytes), what the feature offers (1), how many bytes it has (4) and how many the caller has (4).
 
 #![no_main]
 #![allow(dead_code)]

@@ -19,7 +19,7 @@ fn the_domain_may_be_left_out() {
         ("0000:01:00.0", address(0, 1, 0, 0)),
         ("01:00.0", address(0, 1, 0, 0)),
         ("0000:fE:1f.7", address(0, 0xfe, 0x1f, 7)),
-        // One behind a VMD has a domain of five digits.
+        // A device behind a VMD has a domain of five digits.
         ("10000:e1:00.0", address(0x10000, 0xe1, 0, 0)),
         ("7fffffff:ff:1f.7", address(i32::MAX, 0xff, 0x1f, 7)),
         ("1:2.3", address(0, 1, 2, 3)),

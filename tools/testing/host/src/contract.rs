@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! A second statement of what a request has to pass, which the driver's own is compared with.
+//! A second statement of the checks of a request, with which the driver's own is compared.
 
 use crate::request::{Action, Operations};
 use kernel::prelude::*;

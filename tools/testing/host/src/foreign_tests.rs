@@ -2,13 +2,13 @@
 
 //! VFs that are under another VFIO driver than their PF, which is under this one.
 //!
-//! Their openers ask the core for the token, never this driver. A model of the locks that the core
-//! takes meanwhile (drivers/vfio of Linux 7.3), with the real state machine behind the token's lock,
-//! is walked through in every order of the actors' steps. It shows what a driver of the PF can
-//! promise for such VFs, depending on what it locks before it changes the token.
+//! Their tokens are checked by the core, never by this driver. A model of the locks that the core
+//! takes meanwhile (drivers/vfio of Linux 7.3), with the real state machine behind the token's
+//! lock, is walked through in every order of the actors' steps. It shows what a driver of the PF
+//! can guarantee for such VFs, depending on what it locks before it changes the token.
 //!
 //! A step is what happens between two moments at which another actor could see or do something.
-//! The token's lock and the core's `vf_token->lock` are not there: nobody waits with one of them
+//! The token's lock and the core's `vf_token->lock` are not modelled: nobody waits with one of them
 //! held, so what is done under them is one step.
 
 use crate::interleaving_tests::uuid;
@@ -53,10 +53,10 @@ struct Vf {
     /// Whether its `vfio_device` is a child of the PCI device; and whether it is in its group.
     is_child: bool,
     is_in_group: bool,
-    /// `vfio_device.refcount`: the registration, and everybody who has a file.
+    /// `vfio_device.refcount`: the registration, and every open file.
     refs: u8,
     open_count: u8,
-    /// What its user presented, from the time on at which the core counts it.
+    /// What its user presented, from the moment at which the core counts it as open.
     known: Option<u8>,
 }
 
@@ -74,10 +74,10 @@ impl Vf {
     }
 }
 
-/// The locks with which somebody may wait.
+/// The locks that may be held during a wait.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, PartialOrd, Ord)]
 enum Mutex {
-    /// Of the PF: who changes the token beside foreign VFs.
+    /// A lock of the PF for changes of the token while there are foreign VFs.
     Outer,
     /// `device.mutex` of a VF.
     Device(usize),
@@ -103,7 +103,7 @@ enum Actor {
     Stuck(usize),
     /// Sets the token.
     Setter(u8),
-    /// Opens the PF with a token. With the other one that fails at last, after the token was taken.
+    /// Opens the PF with a token. With the other one that fails late, after the token was set.
     PfOpener(By, u8),
     FailingPfOpener(By, u8),
     /// Unbinds a VF, binds it to a driver, or one after the other.
@@ -113,8 +113,8 @@ enum Actor {
 }
 use Actor::*;
 
-/// What the driver locks before it changes the token, if not all VFs are its own. Then the core says
-/// whether one of the others is open: opening one is done when its set is unlocked.
+/// What the driver locks before it changes the token, if there are foreign VFs. Then the core says
+/// whether one of these is open, since its opening is complete when its set is unlocked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Protocol {
     /// Nothing.
@@ -129,7 +129,7 @@ enum Protocol {
 }
 use Protocol::*;
 
-/// What is done with the token's lock held.
+/// What happens with the token's lock held.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Change {
     Set(u8),
@@ -137,7 +137,7 @@ enum Change {
     TakeBack,
 }
 
-/// The steps of all actors. Those with a number are about that VF.
+/// The steps of all actors. Those with a number concern that VF.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Lock(Mutex),
@@ -158,7 +158,7 @@ enum Step {
     Never,
     /// What an opener of the PF does before it changes the token.
     MatchPf(By, u8),
-    /// A change of the token: at once if it needs no locks, or else at last.
+    /// A change of the token: at once if it needs no locks, otherwise at the end.
     AtOnce(Change),
     AskCore,
     Find(usize),
@@ -259,7 +259,7 @@ fn change(protocol: Protocol, vfs: usize, change: Change) -> Vec<Step> {
             }
         }
         if protocol == DeviceLast {
-            // The second time nothing new must be there.
+            // The second time there must be nothing new.
             (0..vfs).for_each(|vf| steps.extend([TryDevice(vf), Find(vf)]));
         }
     }
@@ -299,7 +299,7 @@ fn bind(vf: usize, driver: Driver) -> Vec<Step> {
     ]
 }
 
-/// How far an actor is, and what it will have to undo.
+/// The progress of an actor, and what it must undo.
 #[derive(Clone, Debug, Default, Hash, PartialEq, Eq)]
 struct Progress {
     step: usize,
@@ -311,7 +311,7 @@ struct Progress {
     counted: Option<usize>,
     /// Whether its opening of the PF has taken effect and can still fail.
     can_fail: bool,
-    /// The VFs of which it has a registration, and those that it passed over: they are ours.
+    /// The VFs of which it has a registration, and those that it skipped as the driver's own.
     registrations: u8,
     passed_over: u8,
     /// What the driver knew of its VFs before it looked for others.
@@ -326,22 +326,22 @@ struct World {
     vfs: Vec<Vf>,
     held: BTreeMap<Mutex, usize>,
     progress: Vec<Progress>,
-    /// What must never happen.
+    /// Properties that always hold.
     changed_beside_an_opener: bool,
     disturbed_a_reset: bool,
-    /// What must be possible.
+    /// Properties that must be reachable.
     has_set: bool,
     was_busy: bool,
     has_opened: bool,
 }
 
-/// What comes of a step.
+/// The result of a step.
 enum Outcome {
     Next,
     Wait,
-    /// The change is made, and what remains of it not needed.
+    /// The change is made, and its remaining steps are not needed.
     Done,
-    /// What was done is undone, and that was all.
+    /// The actor undoes what it has done, and ends.
     End,
 }
 use Outcome::*;
@@ -372,7 +372,7 @@ impl World {
                     }
                     _ => self.core.token == uuid(token),
                 };
-                // The group's list is what a name is looked up in.
+                // A name is looked up in the group's list.
                 let is_there = self.progress[me].registrations != 0 || self.vfs[vf].is_in_group;
                 // A claim does the same for a VF of this driver.
                 let is_foreign = self.vfs[vf].driver == Driver::Foreign;
@@ -444,7 +444,7 @@ impl World {
                 if was_seen || !is_there {
                     return Next;
                 }
-                // Somebody has bound it since it was looked for the first time.
+                // It has been bound since the first look.
                 if scene.protocol == DeviceLast && self.holds(me, Mutex::Device(vf)) {
                     return End;
                 }
@@ -464,7 +464,7 @@ impl World {
             }
             Step::LockFound(_) | Step::TryFound(_) | Step::TryDevice(_) => (),
             Step::AtLast(change) => {
-                // Those that were passed over are still this driver's.
+                // Those that were skipped still belong to this driver.
                 let roster = Some(self.progress[me].roster);
                 if scene.protocol >= Trying && self.state.roster() != roster {
                     self.was_busy = true;
@@ -516,7 +516,7 @@ impl World {
         }
     }
 
-    /// pci_try_reset_function(), or what vfio_pci_core_disable() has in its place.
+    /// pci_try_reset_function(), or what vfio_pci_core_disable() does instead.
     fn try_reset(&mut self, me: usize, vf: usize, scene: &Scene) -> bool {
         let Some(holder) = self.held.get(&Mutex::Device(vf)) else {
             self.held.insert(Mutex::Device(vf), me);
@@ -627,7 +627,7 @@ impl World {
     }
 }
 
-/// Who does what at the same time.
+/// A set of actors that act at the same time.
 struct Scene {
     protocol: Protocol,
     vfs: Vec<Driver>,
@@ -730,7 +730,7 @@ impl Model for Scene {
     }
 }
 
-/// What does not hold, with the shortest way to it printed.
+/// The properties that do not hold; prints the shortest way to each.
 fn broken(protocol: Protocol, vfs: &[Driver], actors: &[Actor]) -> Vec<&'static str> {
     let scene = Scene {
         protocol,
@@ -777,7 +777,7 @@ const OURS: &[Driver] = &[Driver::Ours];
 const FOREIGN: &[Driver] = &[Driver::Foreign];
 const BOTH: &[Driver] = &[Driver::Foreign, Driver::Ours];
 
-/// The model finds what there is to mend.
+/// Without locks, the model finds the openings with a replaced token.
 #[test]
 fn without_locks_a_foreign_vf_opens_with_a_token_of_the_past() {
     for opener in [CDEV, GROUP] {
@@ -803,7 +803,7 @@ fn by_cdev_none_does() {
     assert!(broken(DRIVER, &[Driver::Foreign; 2], &all).is_empty());
 }
 
-/// What is left: a token that changes between its check and the lock.
+/// What remains: a token that changes between its check and the lock.
 #[test]
 fn by_group_one_may_until_its_set_is_locked() {
     for changer in CHANGERS {
@@ -845,12 +845,12 @@ fn a_vf_can_change_its_driver_meanwhile() {
     }
 }
 
-/// An opening of the PF that fails takes its token back. That, too, is a change.
+/// An opening of the PF that fails restores the token. That is a change, too.
 #[test]
 fn a_token_that_is_taken_back_was_no_foreign_vf_opened_with() {
     let with_new = Opener(0, By::Cdev, 2);
     for by in [By::Cdev, By::Group] {
-        // Who brings the token has nobody in the way.
+        // An opener that presents the current token is not held up.
         let all = [with_new, FailingPfOpener(by, 2)];
         assert_eq!(broken(Nothing, FOREIGN, &all), [STALE, CHANGED, BUSY]);
         assert!(broken(DRIVER, FOREIGN, &all).is_empty());
@@ -861,7 +861,7 @@ fn a_token_that_is_taken_back_was_no_foreign_vf_opened_with() {
     }
 }
 
-/// Whoever waits for the lock of a foreign VF's set waits for its user's memory.
+/// A wait for the lock of a foreign VF's set is a wait for its user's memory.
 #[test]
 fn a_vf_can_keep_its_set_locked_for_ever() {
     let vfs = [Driver::Foreign; 2];
@@ -872,7 +872,7 @@ fn a_vf_can_keep_its_set_locked_for_ever() {
     }
 }
 
-/// Opening, closing and resetting a VF try its device lock, too, and do with less if it is taken.
+/// Opening, closing and resetting a VF try its device lock, too, and do less if it is taken.
 #[test]
 fn a_setter_must_not_have_the_device_lock_of_a_vf_in_use() {
     assert_eq!(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What a user sees of Intel's OpRegion, against a plain copy of all of it; and stretches of bytes.
+//! What a user sees of Intel's OpRegion, compared with a plain copy of it; and ranges of bytes.
 
 use crate::igd_view::{self as view, Header, Source};
 use crate::vfio::Span;
@@ -13,7 +13,7 @@ const HEADER: Header = Header {
     rvds: 0,
 };
 
-/// Bytes that tell where they are.
+/// Bytes that depend on their offsets.
 fn pattern(len: usize, salt: usize) -> Vec<u8> {
     (0..len).map(|i| ((i * 7 + i / 256) ^ salt) as u8).collect()
 }
@@ -24,7 +24,7 @@ fn op_region(version: u16) -> Vec<u8> {
     bytes
 }
 
-/// All that there is to see, one byte behind the other.
+/// Everything that a user sees, as one array.
 fn model(op_region: &[u8], vbt: &[u8]) -> Vec<u8> {
     let mut all = op_region.to_vec();
     if !vbt.is_empty() && all[0x16..0x18] == [0, 2] {
@@ -36,7 +36,7 @@ fn model(op_region: &[u8], vbt: &[u8]) -> Vec<u8> {
     all
 }
 
-/// What is read, piece by piece, and whether all of it was there.
+/// What is read, piece by piece, and whether it is complete.
 fn read(op_region: &[u8], vbt: &[u8], at: Span) -> (Vec<u8>, bool) {
     let mut seen = Vec::new();
     for (source, part) in view::pieces(at, vbt.len()) {

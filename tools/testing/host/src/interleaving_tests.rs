@@ -2,9 +2,9 @@
 
 //! Every interleaving of openers and setters, on the real state machine behind a lock.
 //!
-//! loom runs a model once for each interleaving, of the lock's own steps, too. With all four actors
-//! that takes too long, so loom's are bounded there. As whatever an actor does it does under the
-//! lock, what remains is the order in which the lock is taken: all of those are tried one by one.
+//! loom runs a model once for each interleaving, including the steps of the lock itself. With all
+//! four actors that takes too long, so loom is bounded there. Since the actors do everything under
+//! the lock, only the order matters in which they take it: all of these orders are tried as well.
 
 use crate::state::{Generation, Opener, PfUse, Rules, State};
 use crate::state_with;
@@ -23,14 +23,14 @@ pub(crate) fn uuid(number: u8) -> Uuid {
     unsafe { std::mem::transmute([number; 16]) }
 }
 
-/// The state machine, and what the model knows beside it.
+/// The state machine, and what the model knows besides it.
 struct World {
     state: State,
-    /// The token that is set.
+    /// The current token.
     token: u8,
-    /// What the VFs are admitted with.
+    /// The generation in which the VFs are admitted.
     admitted: Generation,
-    /// What the openers of the VFs that are open have presented.
+    /// What was presented to open the VFs that are open.
     known: Vec<u8>,
     /// How often a token was set while a VF was open.
     changes_under_a_claim: u32,
@@ -49,7 +49,7 @@ impl World {
 
     fn check(&self) {
         for known in &self.known {
-            assert_eq!(*known, self.token, "a VF is open with a token of the past");
+            assert_eq!(*known, self.token, "a VF is open with a replaced token");
         }
         assert_eq!(
             self.changes_under_a_claim, 0,
@@ -57,7 +57,7 @@ impl World {
         );
     }
 
-    /// Nothing is left open, so the token can be set again.
+    /// Checks that nothing is left open, so that the token can be set again.
     fn check_end(&mut self) {
         assert!(self.known.is_empty());
         assert_eq!(
@@ -73,21 +73,20 @@ impl World {
         self.token = token;
     }
 
-    /// The generation that is current, which no opener gets to know in this way.
+    /// The current generation, which no opener learns in this way.
     fn current(&self) -> Generation {
         self.state.match_vf(Some(&uuid(self.token)), NONE).unwrap()
     }
 }
 
-/// Whether an opener's claim is for the generation that it saw, as it has to be.
+/// Whether an opener's claim is for the generation that it saw, as it must be.
 #[derive(Clone, Copy)]
 enum Check {
     Generation,
     Nothing,
 }
 
-/// Somebody who opens a VF and closes it again. Each step is one time under the lock, as in the
-/// driver.
+/// An opener that opens a VF and closes it again. Each step takes the lock once, as in the driver.
 struct VfOpener {
     token: Option<u8>,
     seen: Option<Generation>,
@@ -122,7 +121,7 @@ impl VfOpener {
                 let known = self.token.unwrap_or(Admitter::TOKEN);
                 assert!(
                     self.token.is_some() || world.admitted != NONE,
-                    "a VF is open that is not admitted any more"
+                    "a VF is open that is no longer admitted"
                 );
                 self.open = Some(known);
                 world.known.push(known);
@@ -157,8 +156,8 @@ fn set(world: &mut World, rules: Rules, token: u8) {
     world.check();
 }
 
-/// Somebody who admits the VFs with the first token, and withdraws that. Each step is one time under
-/// the lock.
+/// An administrator that admits the VFs with the first token, and withdraws that. Each step takes
+/// the lock once.
 struct Admitter;
 
 impl Admitter {
@@ -178,7 +177,7 @@ impl Admitter {
     }
 }
 
-/// Somebody who opens the PF with another token. Each step is one time under the lock.
+/// An opener that opens the PF with another token. Each step takes the lock once.
 #[derive(Default)]
 struct PfOpener {
     allowed: bool,
@@ -214,14 +213,14 @@ enum Actor {
     VfOpener,
     OpenerWithoutToken,
     Admitter,
-    /// Sets the token that is set at first, as lenient rules allow at any time.
+    /// Sets the first token again, as lenient rules allow at any time.
     LenientSetter,
     Setter,
     PfOpener,
 }
 
-/// Runs the actors at the same time, in every way in which their steps can interleave; with a bound,
-/// in every way with that many preemptions.
+/// Runs the actors at the same time, in every way in which their steps can interleave; with a
+/// bound, in every way with that many preemptions.
 fn run(actors: &'static [Actor], bound: Option<usize>, check: Check) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = bound;
@@ -304,17 +303,17 @@ fn an_admitted_vf_always_has_the_current_token() {
     run(actors, None, Check::Generation);
 }
 
-/// The model finds the race that there would be if an admission were a token.
+/// The model finds the race that would exist if an admission were a token.
 #[test]
-#[should_panic(expected = "a VF is open that is not admitted any more")]
+#[should_panic(expected = "a VF is open that is no longer admitted")]
 fn without_the_look_at_the_admission_it_would_not() {
     let actors = &[Actor::OpenerWithoutToken, Actor::Admitter];
     run(actors, None, Check::Nothing);
 }
 
-/// The model finds the race that the generation is there for.
+/// The model finds the race that the generation prevents.
 #[test]
-#[should_panic(expected = "a VF is open with a token of the past")]
+#[should_panic(expected = "a VF is open with a replaced token")]
 fn without_the_generation_it_would_not() {
     run(ALL, Some(3), Check::Nothing);
 }
@@ -375,7 +374,7 @@ fn an_open_vf_always_has_the_current_token_in_every_order_of_all() {
 }
 
 #[test]
-#[should_panic(expected = "a VF is open with a token of the past")]
+#[should_panic(expected = "a VF is open with a replaced token")]
 fn without_the_generation_it_would_not_in_some_order() {
     run_in_every_order([1, 1], Check::Nothing);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The driver's pure logic, compiled on the host from the very files that go into the kernel.
+//! The driver's pure logic, compiled on the host from the same files as for the kernel.
 
 #![allow(dead_code, unused_imports)]
 
@@ -37,7 +37,7 @@ mod request_tests;
 #[cfg(test)]
 mod state_tests;
 
-/// The state of a PF whose first token is this.
+/// The state of a PF with this first token.
 #[cfg(test)]
 fn state_with(token: vfio::Uuid) -> state::State {
     let mut state = state::State::new();

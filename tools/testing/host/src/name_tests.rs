@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Names by which devices are opened, against a second reading of them that goes as C's does.
+//! Names by which devices are opened, compared with a second parser that works like C's.
 
 use crate::vfio::{Name, UUID_TEXT_LEN};
 use proptest::prelude::*;
@@ -12,7 +12,7 @@ fn parse(behind: &str) -> Name {
     Name::parse(&[ADDRESS, behind.as_bytes()].concat(), ADDRESS)
 }
 
-/// The name with the token after so many bytes of it.
+/// A name with the token at this offset.
 fn with_token(begin: usize) -> Name {
     Name::WithToken(begin..begin + UUID_TEXT_LEN)
 }
@@ -30,7 +30,7 @@ fn other_devices_have_other_names() {
     assert_eq!(Name::parse(b"0000:01:10.", ADDRESS), Name::Other);
     assert_eq!(Name::parse(b"0000:01:10.2", ADDRESS), Name::Other);
     assert_eq!(Name::parse(b" 0000:01:10.0", ADDRESS), Name::Other);
-    // Not even with a token behind it, which is for that device.
+    // Not even with a token after it, which is for that device.
     assert_eq!(parse("2"), Name::Other);
     assert_eq!(parse(&format!("2 vf_token={TOKEN}")), Name::Other);
     assert_eq!(parse(&format!("\tvf_token={TOKEN}")), Name::Other);
@@ -59,12 +59,12 @@ fn what_else_follows_is_malformed() {
     ] {
         assert_eq!(parse(&behind), Name::Malformed, "{behind:?}");
     }
-    // Whether these are a UUID is not decided here.
+    // Whether the text is a UUID is checked elsewhere.
     let text = "x".repeat(UUID_TEXT_LEN);
     assert_eq!(parse(&format!(" vf_token={text}")), with_token(22));
 }
 
-/// What C makes of it, with indices in the place of pointers.
+/// C's result, computed with indices in place of pointers.
 fn expected(name: &[u8]) -> Name {
     if !name.starts_with(ADDRESS) {
         return Name::Other;

@@ -38,7 +38,7 @@ fn answers_are_those_of_the_contract() {
     assert_eq!(cases, 8 * 14 * 10 * 4 * 66);
 }
 
-/// These decide before anybody looks for the feature.
+/// These are checked before the feature is looked up.
 #[test]
 fn bad_flags_are_refused_whatever_the_feature() {
     for index in [0, 1, 0x7fff, 0xffff] {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The token's state machine: every row of the contract, and every sequence of a few steps against
-//! a second, simpler model.
+//! The token's state machine: every row of the contract, and every sequence of a few steps compared
+//! with a second, simpler model.
 
 use crate::state::{Generation, Opener, PfUse, Rules, State};
 use crate::state_with;
@@ -72,7 +72,7 @@ fn set_is_busy_while_a_vf_is_open() {
 fn set_is_busy_while_a_vf_is_open_elsewhere() {
     let mut state = state_with(uuid(1));
     assert_eq!(state.set(Rules::Strict, true, &uuid(2), no), Err(EBUSY));
-    // The second keeper takes its own token again, even with open VFs.
+    // The second keeper accepts its own token again, even with open VFs.
     let knows = |token: Option<&Uuid>| match token {
         Some(token) if token.ct_eq(&uuid(1)) => Ok(()),
         _ => Err(EACCES),
@@ -90,12 +90,12 @@ fn changes_are_offered_before_they_are_made() {
     };
     let mut state = state_with(uuid(1));
     state.set(Rules::Strict, true, &uuid(2), keep).unwrap();
-    // What is set already is no change, and a keeper with open VFs would take it.
+    // The current token is no change, and a keeper with open VFs would accept it.
     state.set(Rules::Strict, true, &uuid(2), keep).unwrap();
     assert_eq!(*offers.borrow(), [Some(bytes(&uuid(2))), None]);
     offers.borrow_mut().clear();
 
-    // Whether a PF may be opened is asked without a token; only the opening offers it.
+    // The check before an opening offers no token; only the opening does.
     state
         .match_pf(ME, Some(&uuid(3)), PfUse::Closed, keep)
         .unwrap();
@@ -143,11 +143,11 @@ fn claim_needs_the_generation_that_matched() {
     let seen = state.match_vf(Some(&uuid(1)), NONE).unwrap();
     state.set(Rules::Strict, true, &uuid(2), yes).unwrap();
     assert_eq!(state.claim(seen, NONE), Err(EACCES));
-    // Back to the same bytes is not back to the same time.
+    // The same bytes again are not the same generation.
     state.set(Rules::Strict, true, &uuid(1), yes).unwrap();
     assert_eq!(state.claim(seen, NONE), Err(EACCES));
     let seen = state.match_vf(Some(&uuid(1)), NONE).unwrap();
-    // Setting what is set already moves nothing on.
+    // Setting the current token again does not change the generation.
     state.set(Rules::Strict, true, &uuid(1), yes).unwrap();
     assert_eq!(state.claim(seen, NONE), Ok(()));
 }
@@ -180,11 +180,11 @@ fn a_presented_token_waits_for_the_opening() {
     let match_it = |state: &mut State, who, token: Option<&Uuid>| {
         state.match_pf(who, token, PfUse::Closed, yes).unwrap()
     };
-    // It comes to nothing if nobody opens the PF.
+    // It has no effect if the PF is not opened.
     match_it(&mut state, ME, Some(&uuid(2)));
     assert!(state.will_change(ME));
     assert_eq!(bytes(state.token()), bytes(&uuid(1)));
-    // The next one who opens it does not do so with the token of somebody else.
+    // The next opener does not open it with another opener's token.
     match_it(&mut state, ME, None);
     assert_eq!(state.open_pf(ME, yes), Ok(()));
     assert_eq!(bytes(state.token()), bytes(&uuid(1)));
@@ -192,7 +192,7 @@ fn a_presented_token_waits_for_the_opening() {
     assert!(!state.will_change(ME));
     assert_eq!(state.open_pf(ME, yes), Ok(()));
     assert_eq!(bytes(state.token()), bytes(&uuid(1)));
-    // Nor does the one who presented it, later and without.
+    // Nor does the one that presented it, in a later opening without a token.
     assert_eq!(state.open_pf(OTHER, yes), Ok(()));
     assert_eq!(bytes(state.token()), bytes(&uuid(1)));
 }
@@ -219,13 +219,13 @@ fn a_vf_that_opens_first_keeps_the_pf_closed() {
 #[test]
 fn a_pf_that_is_open_keeps_its_token() {
     let mut state = state_with(uuid(1));
-    // Its user opens it again: the driver would not be told.
+    // Its user opens it again: `open_device` is not called for that.
     let again =
         |state: &mut State, token: Option<&Uuid>| state.match_pf(ME, token, PfUse::Again, yes);
     assert_eq!(again(&mut state, Some(&uuid(2))), Err(EACCES));
     assert_eq!(again(&mut state, Some(&uuid(1))), Ok(()));
     assert_eq!(again(&mut state, None), Ok(()));
-    // Somebody else will be refused by the core.
+    // The core will refuse another user.
     for token in [None, Some(1), Some(2)] {
         let token = token.map(uuid);
         assert_eq!(
@@ -237,7 +237,7 @@ fn a_pf_that_is_open_keeps_its_token() {
     assert_eq!(bytes(state.token()), bytes(&uuid(1)));
 }
 
-/// The state after the PF was opened with the token 2 in the place of 1, as far as the driver knows.
+/// The state after the PF was opened with the token 2 instead of 1, as far as the driver knows.
 fn opened_with_another() -> State {
     let mut state = state_with(uuid(1));
     state
@@ -262,7 +262,7 @@ fn an_opening_that_fails_after_all_gives_the_token_back() {
     assert_eq!(*offers.borrow(), [Some(bytes(&uuid(1)))]);
     assert_eq!(state.claim(seen, NONE), Err(EACCES));
 
-    // There is nothing to give back a second time.
+    // There is nothing to restore a second time.
     state.take_back(yes);
     assert_eq!(bytes(state.token()), bytes(&uuid(1)));
 }
@@ -283,7 +283,7 @@ fn the_token_is_not_given_back_where_it_is_in_use() {
     let mut state = opened_with_another();
     state.take_back(no);
     assert_eq!(bytes(state.token()), bytes(&uuid(2)));
-    // Another one has been set.
+    // Another token has been set.
     let mut state = opened_with_another();
     state.set(Rules::Strict, true, &uuid(3), yes).unwrap();
     state.take_back(yes);
@@ -319,7 +319,7 @@ fn the_roster_changes_with_every_vf() {
     assert!(is_new(&state));
     state.set_vfs(None);
     assert_eq!(state.roster(), None);
-    // The same number again is not the same VFs.
+    // The same number again does not mean the same VFs.
     state.set_vfs(Some(1));
     assert!(is_new(&state));
 }
@@ -357,7 +357,7 @@ fn a_retired_token_is_gone() {
             assert_eq!(state.match_pf(ME, given, pf, yes), Err(ENODEV));
         }
     }
-    // The nil UUID, which is what is left in its place, is no token and opens nothing.
+    // The nil UUID, which remains in its place, is not a token and opens nothing.
     assert!(!state.has(&nil));
     assert_eq!(state.match_vf(Some(&nil), NONE), Err(ENODEV));
     assert_eq!(state.claim(seen, NONE), Err(ENODEV));
@@ -368,7 +368,7 @@ fn a_retired_token_is_gone() {
 #[test]
 fn a_dropped_uuid_is_wiped() {
     let mut place = std::mem::MaybeUninit::new(uuid(7));
-    // SAFETY: The value is initialised, and only its bytes are looked at after the drop.
+    // SAFETY: The value is initialised, and only its bytes are read after the drop.
     let after = unsafe {
         place.assume_init_drop();
         place.as_ptr().cast::<[u8; 16]>().read()
@@ -381,7 +381,7 @@ fn lenient_set_needs_no_vfs() {
     let mut state = state_with(uuid(1));
     assert_eq!(state.set(Rules::Lenient, false, &uuid(2), yes), Ok(()));
     assert_eq!(bytes(state.token()), bytes(&uuid(2)));
-    // The second keeper is asked all the same.
+    // The second keeper is asked nevertheless.
     assert_eq!(state.set(Rules::Lenient, false, &uuid(3), no), Err(EBUSY));
     assert_eq!(bytes(state.token()), bytes(&uuid(2)));
 }
@@ -414,18 +414,18 @@ fn an_admitted_vf_opens_without_a_token() {
     let mut state = state_with(uuid(1));
     assert_eq!(state.admit(&uuid(2)), Err(EACCES));
     let admitted = state.admit(&uuid(1)).unwrap();
-    // As often as one likes, but not with a wrong token.
+    // Any number of times, but not with a wrong token.
     for _ in 0..2 {
         let seen = state.match_vf(None, admitted).unwrap();
         assert_eq!(state.claim(seen, admitted), Ok(()));
         state.release();
     }
     assert_eq!(state.match_vf(Some(&uuid(2)), admitted), Err(EACCES));
-    // Not after it has been withdrawn, not even if the opener came before.
+    // Not after it has been withdrawn, even if the opener matched before.
     let seen = state.match_vf(None, admitted).unwrap();
     assert_eq!(state.match_vf(None, NONE), Err(EACCES));
     assert_eq!(state.claim(seen, NONE), Err(EACCES));
-    // Who presents the token needs no admission.
+    // An opener that presents the token needs no admission.
     let seen = state.match_vf(Some(&uuid(1)), admitted).unwrap();
     assert_eq!(state.claim(seen, NONE), Ok(()));
 }
@@ -438,7 +438,7 @@ fn another_token_ends_an_admission() {
     state.set(Rules::Strict, true, &uuid(2), yes).unwrap();
     assert_eq!(state.match_vf(None, admitted), Err(EACCES));
     assert_eq!(state.claim(seen, admitted), Err(EACCES));
-    // The same bytes later are another token.
+    // The same bytes, set later, are another generation.
     state.set(Rules::Strict, true, &uuid(1), yes).unwrap();
     assert_eq!(state.match_vf(None, admitted), Err(EACCES));
     assert_eq!(state.claim(seen, admitted), Err(EACCES));
@@ -454,7 +454,7 @@ fn an_admitted_pf_opens_without_its_token() {
     let mut state = state_with(uuid(1));
     let seen = state.match_vf(Some(&uuid(1)), NONE).unwrap();
     state.claim(seen, NONE).unwrap();
-    // Whether a VF under this driver or under another one is open is the same.
+    // It does not matter under which driver the open VF is.
     for keeper in [yes, no] {
         assert_eq!(state.check_pf_without_token(keeper), Err(EACCES));
         assert_eq!(state.match_pf(ME, None, PfUse::Closed, keeper), Err(EACCES));
@@ -465,7 +465,7 @@ fn an_admitted_pf_opens_without_its_token() {
         assert_eq!(state.open_pf(ME, keeper), Ok(()));
         let wrong = state.match_pf(ME, Some(&uuid(2)), PfUse::Closed, keeper);
         assert_eq!(wrong, Err(EACCES));
-        // An opener who came in time is too late after all.
+        // An opener that matched in time is refused at its claim.
         state.match_pf(ME, None, PfUse::Closed, keeper).unwrap();
         state.admit_pf(None).unwrap();
         assert_eq!(state.open_pf(ME, keeper), Err(EACCES));
@@ -485,7 +485,7 @@ fn changes_are_counted_and_a_random_token_is_told_from_a_set_one() {
     state.set(Rules::Strict, true, &uuid(1), yes).unwrap();
     assert_eq!((state.is_set(), state.changes()), (false, 0));
 
-    // An opening that fails after all leaves the random one.
+    // An opening that fails late restores the random token.
     let mut state = opened_with_another();
     assert_eq!((state.is_set(), state.changes()), (true, 1));
     state.take_back(yes);
@@ -507,8 +507,8 @@ enum Step {
     Release,
 }
 
-/// What the contract says, without generations: the model remembers what was presented and in which
-/// state of the token.
+/// The contract without generations: the model remembers what was presented, and in which state of
+/// the token.
 #[derive(Default)]
 struct Model {
     token: u8,
@@ -533,7 +533,7 @@ impl Model {
         }
     }
 
-    /// What an admission with `token` is, and whether the token is the right one.
+    /// The admission with `token`, and whether the token is right.
     fn admission(&self, token: Option<u8>) -> Result<Option<u32>> {
         match token {
             None => Ok(None),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The part of the safe room that needs no kernel.
+//! The part of `vfio` that needs no kernel.
 
 #[path = "../../../../vfio/address.rs"]
 mod address;

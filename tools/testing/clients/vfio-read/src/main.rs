@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Opens a VFIO device with the crate `vfio-ioctls` and prints what its regions say.
+//! Opens a VFIO device with the crate `vfio-ioctls` and prints bytes of its regions.
 //!
-//! The crate takes the last part of the path as the name of the device, and the kernel takes a token
-//! in that name. So a link called `0000:01:10.0 vf_token=UUID` to the device's folder presents one.
+//! The crate uses the last part of the path as the name of the device, and the kernel accepts a
+//! token in that name. So a link `0000:01:10.0 vf_token=UUID` to the device's directory presents
+//! one.
 
 use std::env;
 use std::error::Error;
@@ -48,7 +49,7 @@ fn read(way: &str, device: &Path, offset: &str) -> Result<String, Box<dyn Error>
     let device = VfioDevice::new(device, ops)?;
 
     let read_u32 = |region, offset| {
-        // The crate only logs a read that failed: what no device answers stays then.
+        // The crate only logs a failed read; then this value, which no device returns, stays.
         let mut bytes = [0xff; 4];
         device.region_read(region, &mut bytes, offset);
         u32::from_le_bytes(bytes)

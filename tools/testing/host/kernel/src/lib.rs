@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What the driver's pure logic uses of the `kernel` crate: the error type.
+//! The part of the `kernel` crate that the driver's pure logic uses: the error type.
 
 pub mod prelude {
-    //! The names that `use kernel::prelude::*` brings.
+    //! The names that `use kernel::prelude::*` imports.
 
     /// An errno.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Error(pub i32);
 
-    /// The result of everything that can fail.
+    /// The result of functions that can fail.
     pub type Result<T = (), E = Error> = core::result::Result<T, E>;
 
     macro_rules! errno {
