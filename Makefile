@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# What a person types. What kbuild builds is in Kbuild.
+# The commands for people. What kbuild builds is in Kbuild.
 
 lab := tools/lab/lab
 
 # The kernel to build for outside of its tree, and where the result goes.
 KDIR ?= /lib/modules/$(shell uname -r)/build
 MO ?= $(CURDIR)/build
-# The kernel's own compiler, unless told otherwise.
+# The compiler of the kernel by default.
 LLVM ?= $(shell grep -qs '^CONFIG_CC_IS_CLANG=y' $(KDIR)/.config && echo 1)
-# A distribution's headers come without the key to sign with, and without what kbuild wants for depmod.
+# A distribution's headers have neither the signing key nor the System.map that kbuild needs for depmod.
 sign = $(if $(wildcard $(KDIR)/certs/signing_key.*),,CONFIG_MODULE_SIG_ALL=)
 depmod = $(if $(wildcard $(KDIR)/System.map),,depmod $(if $(INSTALL_MOD_PATH),-b '$(INSTALL_MOD_PATH)') \
 	'$(shell cat '$(KDIR)/include/config/kernel.release')')
 
-# Where `make vfioctl_install` puts the tool and what belongs to it, below DESTDIR.
+# Where `make vfioctl_install` installs the tool and its files, below DESTDIR.
 prefix ?= /usr/local
 zsh_folder ?= $(prefix)/share/zsh/site-functions
 vfioctl := $(CURDIR)/build/vfioctl
@@ -84,7 +84,7 @@ check-host:
 
 modules modules_install:
 	@test -e '$(KDIR)/Makefile' || { \
-		echo "make: '$(KDIR)' is not a kernel's build folder: set KDIR to one that has CONFIG_RUST=y" >&2; exit 1; }
+		echo "make: '$(KDIR)' is not a kernel's build directory: set KDIR to one that has CONFIG_RUST=y" >&2; exit 1; }
 	@test '$@' = modules_install || grep -qs '^CONFIG_RUST=y' '$(KDIR)/.config' || { \
 		echo "make: the kernel in '$(KDIR)' was configured without CONFIG_RUST=y, which this driver needs" >&2; exit 1; }
 	@test '$@' = modules_install || test -e '$(KDIR)/rust/libkernel.rmeta' || { \
@@ -113,7 +113,7 @@ interfaces:
 	@tools/interfaces '$(MO)'
 
 install-tree remove-tree:
-	@test -n '$(KSRC)' || { echo 'make: say which kernel tree: make $@ KSRC=TREE' >&2; exit 2; }
+	@test -n '$(KSRC)' || { echo 'make: KSRC is not set: run make $@ KSRC=TREE' >&2; exit 2; }
 	tools/kernel-tree $(@:-tree=) '$(KSRC)'
 
 clean:

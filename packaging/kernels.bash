@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# The kernels that this driver is made for and has been tested on.
+# The kernels that this driver supports and has been tested on.
 
 # shellcheck disable=SC2034 # the files that read this one use them
 oldest=7.2
