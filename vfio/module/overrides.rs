@@ -29,16 +29,12 @@ use kernel::{
     },
     container_of,
     error::to_result,
-    new_mutex,
     pci,
     prelude::*,
     str::BStr,
-    sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        Mutex, //
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
     },
     types::Opaque, //
 };
@@ -53,9 +49,6 @@ use kernel::{
 pub(crate) struct Overrides {
     names: Names,
     wanted: Chain<Wanted>,
-    /// Held while an override is made, or a device is noticed to have been removed.
-    #[pin]
-    giving: Mutex<()>,
     #[pin]
     notifier: Opaque<notifier_block>,
 }
@@ -66,9 +59,12 @@ const HAS_DRIVER: &str = "it has a driver";
 /// The address of a device that is wanted, whether it exists or not.
 struct Wanted {
     address: Address,
-    /// Whether the override of the device that is there was made here.
-    // Accesses are relaxed: `giving` orders those before the last one, which comes after the
-    // notifier has been unregistered, and that waits for all of its calls.
+    /// Whether the override of the device that is there was made here. Stays true for the next
+    /// device if this one is removed while [`Overrides::give_present`] sets its override; then an
+    /// equal override that somebody gives the next one is removed with the module.
+    // Accesses are relaxed: the steps of a device's life (it appears, is found, is removed) are
+    // ordered by the locks of the bus, and the last access comes after the notifier has been
+    // unregistered, which waits for all of its calls.
     made: Atomic<bool>,
 }
 
@@ -98,7 +94,6 @@ impl Overrides {
         Ok(try_pin_init!(Self {
             names,
             wanted,
-            giving <- new_mutex!((), "vfio_overrides"),
             // Last, since it may be called at once.
             notifier <- Opaque::try_ffi_init(|slot: *mut notifier_block| {
                 // SAFETY: `slot` is valid for writes.
@@ -155,14 +150,8 @@ impl Overrides {
         }
     }
 
-    /// Sets the override, if the device has none, and returns whether it names the driver. Does
-    /// nothing for a device that has been removed.
+    /// Sets the override, if the device has none, and returns whether it names the driver.
     fn give(&self, pdev: &pci::Device, wanted: &Wanted) -> bool {
-        let _giving = self.giving.lock();
-        // `event()` is called after a device has left the bus, so it clears what is stored below.
-        if !function::find(wanted.address).is_some_and(|found| ptr::eq(&*found, pdev)) {
-            return false;
-        }
         let is = |name: &CStr| match_override(pdev, name) == Some(true);
         let why = match match_override(pdev, self.names.first) {
             Some(_) if self.names.any(is) => return true,
@@ -202,7 +191,6 @@ impl Overrides {
                 // The next device at that address has its own override.
                 kernel::bindings::bus_notifier_event_BUS_NOTIFY_REMOVED_DEVICE => {
                     if let Some(wanted) = this.wanted(pdev) {
-                        let _giving = this.giving.lock();
                         wanted.made.store(false, Relaxed);
                     }
                 }
