@@ -27,7 +27,10 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    sync::atomic::Relaxed, //
+    sync::atomic::{
+        Relaxed,
+        Release, //
+    }, //
 };
 
 const NAME: &CStr = c"vf_token";
@@ -141,8 +144,10 @@ fn show_generation(pf: &VfioDevice) -> Result<Shown> {
 /// Shows how many VFs of a PF are open.
 fn show_open_vfs(pf: &VfioDevice) -> Result<Shown> {
     let token = of_pf(pf).ok_or(ENODEV)?;
-    // Before the lock, so that a change after the number has been read is notified.
-    token.count_seen.store(true, Relaxed);
+    // Before the lock, so that a change after the number has been read is notified. And after the
+    // load by kernfs of the number of events so far: an event that this store causes must not be
+    // counted there already, or poll(2) would miss it.
+    token.count_seen.store(true, Release);
     let state = token.lock();
     let own = state.claims();
     let owns_all = state.owns_all_vfs();

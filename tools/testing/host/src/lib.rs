@@ -33,6 +33,8 @@ mod interleaving_tests;
 #[cfg(test)]
 mod name_tests;
 #[cfg(test)]
+mod ordering_tests;
+#[cfg(test)]
 mod request_tests;
 #[cfg(test)]
 mod state_tests;
