@@ -36,6 +36,7 @@ help:
 	@echo '  make docs            build the documentation as HTML, in build/docs'
 	@echo '  make bench           compare the cost of operations with vfio-pci, in instructions'
 	@echo '  make bench KERNEL=test       the same on the lab'\''s kernel, with character devices'
+	@echo '  make bench ARCH=arm64        the same on an emulated arm64 machine'
 	@echo '  make bench WALL=1    the same in nanoseconds, for machines with KVM (VFIO_LAB_KVM=1)'
 	@echo
 	@echo 'For your own kernel:'
@@ -67,7 +68,7 @@ check-builds:
 	tools/testing/check-builds
 
 bench:
-	tools/bench/bench $(if $(KERNEL),--kernel '$(KERNEL)') $(if $(WALL),--wall) $(if $(PF),--host '$(PF)')
+	tools/bench/bench $(if $(KERNEL),--kernel '$(KERNEL)') $(if $(ARCH),--arch '$(ARCH)') $(if $(WALL),--wall) $(if $(PF),--host '$(PF)')
 
 docs:
 	$(lab) root --packages docs --out '$(CURDIR)/build/docs' \

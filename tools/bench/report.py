@@ -99,7 +99,9 @@ def output_of(*command):
 def device_size(disassembly):
     """The first argument of the module's one call of _vfio_alloc_device()."""
     before = disassembly[: disassembly.index("_vfio_alloc_device")]
-    return int(re.findall(r"movl\s+\$(\w+), %edi", before)[-1], 0)
+    # On amd64, on arm64.
+    size = r"(?:movl\s+\$(?=\w+, %edi)|mov\s+[wx]0, #)(\w+)"
+    return int(re.findall(size, before)[-1], 0)
 
 
 def read_module(name):
@@ -237,6 +239,7 @@ def main():
     parser.add_argument("measured", help="the output of vfio-bench")
     parser.add_argument("--unit", default="instructions", help="the unit of the values")
     parser.add_argument("--goals", metavar="FILE", help="goals.toml; they are for instructions")
+    parser.add_argument("--arch", help="the architecture, which may have limits of its own")
     parser.add_argument("--c-module", metavar="KO", help="vfio-pci.ko, for its size")
     parser.add_argument("--rust-module", metavar="KO", help="vfio-pci-rust.ko, built in the same way")
     parser.add_argument("--build", metavar="C,RUST", help="CPU seconds of both builds")
@@ -270,6 +273,7 @@ def main():
     if args.goals:
         with open(args.goals, "rb") as file:
             goals = tomllib.load(file)
+        goals["operations"] |= goals.get(args.arch, {})
     rows = make_rows(values, goals)
     text = layout([HEADINGS, *map(cells, rows)])
     print(text)
