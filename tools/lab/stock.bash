@@ -14,15 +14,18 @@
 stock_kernels=("stock-$newest")
 [[ $oldest == "$newest" ]] || stock_kernels+=("stock-$oldest")
 
+# For arm64 the newest one with pages of 16 KB, too.
+arm64_stock_kernels=("${stock_kernels[@]}" "stock-$newest-16k")
+
 # What they are called here, where the architecture is part of the name.
-stock_names=("${stock_kernels[@]}" "${stock_kernels[@]/%/-arm64}")
+stock_names=("${stock_kernels[@]}" "${arm64_stock_kernels[@]/%/-arm64}")
 
 # stock_name WORD ARCHITECTURE: the name of what --kernel and --arch ask for, if that is one of these kernels.
 stock_name() {
-	local name=$1
+	local name=$1 kernels=("${stock_kernels[@]}") suffix=
 	[[ $name != stock ]] || name=${stock_kernels[0]}
-	[[ " ${stock_kernels[*]} " == *" $name "* ]] || return
-	if [[ $2 == arm64 ]]; then echo "$name-arm64"; else echo "$name"; fi
+	[[ $2 == amd64 ]] || { kernels=("${arm64_stock_kernels[@]}") suffix=-$2; }
+	[[ " ${kernels[*]} " == *" $name "* ]] && echo "$name$suffix"
 }
 
 is_stock() { [[ " ${stock_names[*]} " == *" $1 "* ]]; }
@@ -68,16 +71,18 @@ stock_is_fresh() {
 # Installs the newest kernel of the series, and the source of the same version.
 # shellcheck disable=SC2046 # words
 install_stock_packages() {
-	local name=$1 arch series foreign=
+	local name=$1 arch series flavour foreign=
 	arch=$(architecture "$name")
+	flavour=$arch
 	series=${name#stock-}
 	series=${series%-arm64}
+	[[ $series != *-16k ]] || { series=${series%-16k} flavour+=-16k; }
 	[[ $arch == amd64 ]] || foreign="dpkg --add-architecture $arch; apt-get update"
 	: >"$state/log/$name.log"
 	mkdir -p "$state/build/$name"
-	run_apt "kernel $series of Debian for $arch, rustc, QEMU" "$name" "
+	run_apt "kernel $series of Debian for $flavour, rustc, QEMU" "$name" "
 		$foreign
-		release=\$(apt-cache search --names-only '^linux-binary-$series[.][0-9]+[+]deb[0-9]+-$arch\$' |
+		release=\$(apt-cache search --names-only '^linux-binary-${series}[.][0-9]+[+]deb[0-9]+-$flavour\$' |
 			sed 's/^linux-binary-//; s/ .*//' | sort -V | tail -n 1)
 		[ \"\$release\" ] || { echo 'lab-error: $suite-backports has no kernel $series any more: use another one'; exit 1; }
 		$install $(packages $(stock_lists "$name")) linux-source-$series linux-headers-\$release:$arch \
@@ -91,7 +96,8 @@ install_stock_packages() {
 
 # Nothing in it runs before the guest does, so its packages are unpacked but not configured.
 make_guest_root() {
-	local folder=$root$(guest_root_of "$1") list
+	local folder list
+	folder=$root$(guest_root_of "$1")
 	list=$(packages packages-guest-arm64)
 	: >"$state/log/guest-arm64.log"
 	rm -rf --one-file-system "$folder" "$folder.part"

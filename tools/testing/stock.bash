@@ -51,26 +51,35 @@ kernels() {
 
 # ---- the kselftests ----------------------------------------------------------------------------------
 
-# The same programs as on the test kernel, but less of what is random or repeated, and without what needs an
-# iommufd.
+# stock_selftests KERNEL NAME PROGRAM...: the same programs as on the test kernel, but less of what is random or
+# repeated, and without what needs an iommufd.
 stock_selftests() {
-	local name programs=()
-	for name; do programs+=(-t "vfio_pci_rust:$name"); done
-	may_skip='the kernel has no iommufd' guest "stock-$newest" stock env VFIO_PCI_RUST_OPERATIONS=500 VFIO_PCI_RUST_CALLS=20000 \
+	local kernel=$1 test=$2 name programs=()
+	for name in "${@:3}"; do programs+=(-t "vfio_pci_rust:$name"); done
+	may_skip='the kernel has no iommufd' guest "$kernel" "$test" env VFIO_PCI_RUST_OPERATIONS=500 VFIO_PCI_RUST_CALLS=20000 \
 		VFIO_PCI_RUST_INDICES=500 "$out/selftests/install/run_kselftest.sh" "${programs[@]}"
 }
 
 stock_tokens() {
 	check 'stock: the kernel has no iommufd' lab_kernel_has "stock-$newest" '# CONFIG_IOMMUFD is not set'
-	stock_selftests "${programs_tokens[@]}"
+	stock_selftests "stock-$newest" stock "${programs_tokens[@]}"
 }
 
 stock_life() {
 	local programs
 	mapfile -t programs < <(programs_life)
-	stock_selftests "${programs[@]}"
+	stock_selftests "stock-$newest" stock "${programs[@]}"
 	check "stock: make demo's story on Linux $oldest" \
 		says 0 'Every answer was the expected one' "$lab" run --arch "$arch" --kernel "stock-$oldest" -- tools/lab/demo.py
+}
+
+# A kernel with pages of 16 KB, which Debian has for arm64: what may depend on the size of a page.
+stock_16k() {
+	local kernel=stock-$newest-16k
+	check 'stock-16k: the kernel has pages of 16 KB' lab_kernel_has "$kernel" CONFIG_ARM64_16K_PAGES=y
+	stock_selftests "$kernel" stock-16k feature_test token_test device_test compare_test
+	check "stock-16k: make demo's story" \
+		says 0 'Every answer was the expected one' "$lab" run --arch "$arch" --kernel "$kernel" -- tools/lab/demo.py
 }
 
 # lab_kernel_has KERNEL LINE: the configuration of one of Debian's kernels.
@@ -100,8 +109,20 @@ arm64() {
 			sh -ec 'test "$(uname -m)" = aarch64; exec tools/lab/demo.py'
 		check "arm64: nothing wrong in the log of Linux $version" log_is_clean "$console"
 	done
+	check 'arm64: a package with the module is cross-built, and lintian finds nothing' \
+		packaging/build-deb "$out/deb" "$(release_of "stock-$newest-arm64")"
+	check 'arm64: the module of the package is loaded by its kernel' says 0 vfio-pci-rust load_from_package
 	check 'arm64: says which kernels are there' says 2 "not 'rt'" "$lab" run --arch arm64 --kernel rt -- true
 	check 'arm64: says that there is no other architecture' says 2 'amd64 or arm64' "$lab" up --arch riscv64 --kernel stock
+}
+
+# shellcheck disable=SC2016 # the guest's shell expands it
+load_from_package() {
+	dpkg-deb --extract "$out"/deb/vfio-pci-rust-modules-*_arm64.deb "$out/unpacked" &&
+		"$lab" run --arch arm64 --kernel "stock-$newest" --cpus 1 --memory 1G --share "$out/unpacked" -- sh -ec '
+			modprobe vfio-pci-core
+			insmod "$0"/usr/lib/modules/"$(uname -r)"/updates/vfio-pci-rust.ko
+			ls /sys/bus/pci/drivers' "$out/unpacked"
 }
 
 # ---- the packages --------------------------------------------------------------------------------------
