@@ -14,7 +14,7 @@
 stock_kernels=("stock-$newest")
 [[ $oldest == "$newest" ]] || stock_kernels+=("stock-$oldest")
 
-# For arm64 the newest one with pages of 16 KB, too.
+# For arm64 also the newest one with pages of 16 KB.
 arm64_stock_kernels=("${stock_kernels[@]}" "stock-$newest-16k")
 
 # What they are called here, where the architecture is part of the name.

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What the driver reads and writes without a lock of its own, on a machine that is free to reorder it.
+//! Accesses of the driver without a lock of their own, on a machine that may reorder them.
 //!
 //! These are models: the same accesses as in the driver, in the same places relative to the locks.
-//! loom tries every order of the threads, and of a relaxed load every value that it may return. It
-//! does not let a load return what is only stored later, so the order in which one thread loads
-//! first and stores then is argued where the driver does that.
+//! loom tries every order of the threads, and for a relaxed load every value that it may return. It
+//! does not let a load return a value that is stored later, so for a load before a store in one
+//! thread, the comments of the driver say why the order is correct.
 
 use crate::state::{Generation, State};
 use crate::{interleaving_tests::uuid, state_with};
@@ -22,7 +22,7 @@ use loom::{
     thread,
 };
 
-/// Whether an access is on that side of the lock where the driver has it.
+/// Whether an access is on the same side of the lock as in the driver.
 #[derive(Clone, Copy, PartialEq)]
 enum Side {
     Right,
@@ -34,7 +34,7 @@ struct Vf {
     state: Mutex<State>,
     seen: AtomicU64,
     admitted: AtomicU64,
-    /// Whether the admission has been withdrawn; known to whoever has the lock.
+    /// Whether the admission has been withdrawn; protected by the lock.
     withdrawn: AtomicBool,
 }
 
@@ -57,13 +57,13 @@ impl Vf {
         state.claim(seen, early.unwrap_or_else(|| self.admitted()))?;
         assert!(
             !self.withdrawn.load(Relaxed),
-            "a VF is open that is not admitted any more"
+            "a VF is open that is no longer admitted"
         );
         Ok(())
     }
 }
 
-/// An administrator admits the VF and withdraws that, while somebody opens it without a token.
+/// An administrator admits the VF and withdraws that, while a program opens it without a token.
 fn withdraw_while_opening(side: Side) {
     model(move || {
         let vf = Arc::new(Vf {
@@ -96,13 +96,14 @@ fn a_withdrawn_admission_lets_nobody_in() {
 }
 
 #[test]
-#[should_panic(expected = "a VF is open that is not admitted any more")]
+#[should_panic(expected = "a VF is open that is no longer admitted")]
 fn an_admission_read_before_the_lock_would() {
     withdraw_while_opening(Side::Wrong);
 }
 
-/// Somebody reads the number of open VFs, to wait for another one, while a VF is opened. One, since loom lets
-/// the store of another thread come between what a swap reads and what it writes, which no machine does.
+/// A program reads the number of open VFs, to wait for a change, while a VF is opened. Only one
+/// program, since loom lets a store of another thread come between the read and the write of a
+/// swap, which no machine does.
 fn count_while_opening(side: Side) {
     model(move || {
         let open = Arc::new(Mutex::new(0));
@@ -125,7 +126,7 @@ fn count_while_opening(side: Side) {
         let is_woken = opener.join().unwrap();
         assert!(
             is_woken || number == *open.lock().unwrap(),
-            "who waits for another number is not woken"
+            "a watcher of the number is not woken"
         );
     });
 }
@@ -136,13 +137,13 @@ fn who_waits_for_another_number_of_open_vfs_is_woken() {
 }
 
 #[test]
-#[should_panic(expected = "who waits for another number is not woken")]
+#[should_panic(expected = "a watcher of the number is not woken")]
 fn noted_after_the_number_was_read_he_would_not() {
     count_while_opening(Side::Wrong);
 }
 
-/// A device comes and is given to the driver, while the module goes and takes back what it gave. The
-/// chain of notifiers is behind a lock, which those who call it share.
+/// A device appears and is given to the driver, while the module is removed and removes its
+/// overrides. The chain of notifiers is protected by a lock, which its callers share.
 fn unload_while_a_device_comes(side: Side) {
     model(move || {
         let registered = Arc::new(RwLock::new(true));
@@ -172,7 +173,7 @@ fn unload_while_a_device_comes(side: Side) {
         device.join().unwrap();
         assert!(
             !*is_given.lock().unwrap(),
-            "an override is left that nobody takes back"
+            "an override is left that is never removed"
         );
     });
 }
@@ -183,7 +184,7 @@ fn an_override_is_taken_back_when_the_module_goes() {
 }
 
 #[test]
-#[should_panic(expected = "an override is left that nobody takes back")]
+#[should_panic(expected = "an override is left that is never removed")]
 fn looked_at_while_devices_may_come_it_would_not() {
     unload_while_a_device_comes(Side::Wrong);
 }
