@@ -276,7 +276,7 @@ TEST_F(device, bar_can_be_shared_as_dma_buf)
 		.header.flags = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_BUF,
 		.dma_buf.open_flags = O_CLOEXEC,
 		.dma_buf.nr_ranges = 1,
-		.range.length = 4096,
+		.range.length = getpagesize(),
 	};
 	char link[64], target[64] = "";
 	int fd;
