@@ -101,9 +101,9 @@ fn an_admission_read_before_the_lock_would() {
     withdraw_while_opening(Side::Wrong);
 }
 
-/// A program reads the number of open VFs, to wait for a change, while a VF is opened. Only one
-/// program, since loom lets a store of another thread come between the read and the write of a
-/// swap, which no machine does.
+/// A program reads the number of open VFs, to wait for a change, while a VF is opened. Only one VF,
+/// since loom lets a store of another thread come between the read and the write of a swap, which
+/// no machine does.
 fn count_while_opening(side: Side) {
     model(move || {
         let open = Arc::new(Mutex::new(0));
