@@ -160,14 +160,16 @@ build() {
 
 # guest KERNEL NAME COMMAND...: counts the tests of the kselftests and of KUnit in the output of the command, in a
 # guest with that kernel. If `repeat` is set, the timeout is so many times as long. The first devices are those
-# that the tests look for.
+# that the tests look for. The output is also written to the file `transcript`.
 more_devices=()
+transcript=/dev/null
 guest() {
 	local kernel=$1 name=$2 console=$out/$arch-$1.$BASHPID.console
 	shift 2
 	"$lab" run --arch "$arch" --kernel "$kernel" --memory 1G --timeout $((1800 * ${repeat:-1})) \
 		--device igb --device nvme --device igb --device vga "${more_devices[@]}" \
 		--share "$out/selftests/install" --monitor --log "$console" -- "$@" 2>&1 |
+		tee "$transcript" |
 		# The kselftests' runner comments out what its programs print.
 		count_tap "$name" '[# ]*'
 	check "$name: the guest came to its end" grep -a 'script returned' "$console"

@@ -193,6 +193,11 @@ long env_number(const char *name, long otherwise)
 	return text ? atol(text) : otherwise;
 }
 
+bool core_keeps_token(void)
+{
+	return env_number("VFIO_PCI_RUST_RFC", 0);
+}
+
 /* The first PCI device for which @wanted holds, other than @not. */
 static const char *find_device(bool (*wanted)(const char *bdf), const char *not)
 {

@@ -127,6 +127,9 @@ bool is_builtin(void);
 /* A number from the environment. */
 long env_number(const char *name, long otherwise);
 
+/* Whether the environment says that the core has the patches by which vfio-pci keeps its token. */
+bool core_keeps_token(void);
+
 /* Puts the address of the VF with this index into @bdf. */
 int vf_bdf(const char *pf, int index, char bdf[BDF_LEN]);
 
