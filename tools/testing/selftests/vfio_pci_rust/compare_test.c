@@ -432,7 +432,7 @@ TEST_F_TIMEOUT(compare, names_are_answered_the_same, 600)
 		" other=1",
 	};
 	const char * const drivers[] = { C_DRIVER, DRIVER };
-	const char * const words[] = { setup->vf, "no VF token", NULL };
+	const char * const words[] = { setup->vf, "not a VF token", NULL };
 	int answers[2][ARRAY_SIZE(texts)];
 	int log = open_log();
 	char name[256];
@@ -453,7 +453,7 @@ TEST_F_TIMEOUT(compare, names_are_answered_the_same, 600)
 	}
 	for (i = 0; i < ARRAY_SIZE(texts); i++)
 		EXPECT_EQ(answers[0][i], answers[1][i]) {
-			TH_LOG("text %zu behind the address", i);
+			TH_LOG("text %zu after the address", i);
 		}
 	/* This driver logs what is wrong. */
 	EXPECT_TRUE(log_has(log, words));
