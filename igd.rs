@@ -155,7 +155,7 @@ impl OpRegion {
 #[vtable]
 impl Region for OpRegion {
     fn read(&self, at: Span, to: &mut UserSliceWriter) -> Result {
-        let vbt_len = self.vbt.as_ref().map_or(0, Memory::len);
+        let vbt_len = self.vbt.as_ref().map_or(0, Memory::size);
         let has_vbt = self.vbt.is_some();
         for (source, part) in view::pieces(at, vbt_len) {
             let memory = match source {

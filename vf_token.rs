@@ -24,22 +24,20 @@ use self::state::{
     PfUse,
     State, //
 };
-use crate::{
-    vfio::{
-        module::params,
-        Closing,
-        Device,
-        Enabled,
-        ForeignVfs,
-        Function,
-        Locked,
-        Opened,
-        Path,
-        SriovPf,
-        Uuid, //
-    },
-    VfioPciRust, //
+use crate::vfio::module::params;
+use crate::vfio::{
+    Closing,
+    Device,
+    Enabled,
+    ForeignVfs,
+    Function,
+    Locked,
+    Opened,
+    Path,
+    SriovPf,
+    Uuid, //
 };
+use crate::VfioPciRust;
 use kernel::{
     current,
     new_mutex,

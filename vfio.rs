@@ -25,7 +25,7 @@ mod compat;
 mod config_space;
 mod device;
 mod driver;
-mod feature;
+pub(crate) mod feature;
 mod foreign;
 mod function;
 mod id;
@@ -34,6 +34,7 @@ pub(crate) mod kunit;
 mod memory;
 pub(crate) mod module;
 mod name;
+mod overrides;
 mod ratelimit;
 mod region;
 mod registration;
@@ -63,6 +64,7 @@ pub(crate) use self::driver::{
     Options,
     Path, //
 };
+pub(crate) use self::feature::table::feature_table;
 pub(crate) use self::feature::{
     FeatureArg,
     IoctlReturn, //
@@ -71,6 +73,10 @@ pub(crate) use self::foreign::ForeignVfs;
 pub(crate) use self::function::Function;
 pub(crate) use self::id::Id;
 pub(crate) use self::memory::Memory;
+pub(crate) use self::overrides::{
+    tell_kept_by,
+    Overrides, //
+};
 pub(crate) use self::region::{
     Kind,
     Region, //
@@ -126,7 +132,7 @@ impl Uuid {
     ///
     /// `EINVAL` if it is not the text of a UUID. It is overwritten if it has the length of one.
     pub(crate) fn parse_and_wipe(&mut self, text: &mut [u8]) -> Result {
-        if text.len() != name::UUID_TEXT_LEN {
+        if text.len() != Self::TEXT_LEN {
             return Err(EINVAL);
         }
         // SAFETY: The function reads that many bytes, and no more; `Uuid` is laid out as `uuid_t`.

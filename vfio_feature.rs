@@ -3,35 +3,25 @@
 //! `VFIO_DEVICE_FEATURE`: the features that the driver implements itself. Requests for all others
 //! are passed to the core.
 //!
-//! The table at the end of this file lists them: index, operations, data, handler. `table` turns
-//! its lines into answers, and `request` has the checks that every request must pass.
+//! The table at the end of this file lists them: index, operations, data, handler. `vfio/feature/`
+//! turns its lines into answers, and has the checks that every request must pass.
 //!
 //! UAPI: [`include/uapi/linux/vfio.h`](srctree/include/uapi/linux/vfio.h)
 
-mod request;
-mod table;
 #[cfg(CONFIG_VFIO_PCI_RUST_KUNIT_TEST)]
 mod tests;
 
-use self::table::feature_table;
+use crate::vfio::{
+    feature_table,
+    uapi,
+    Device,
+    Opened,
+    Uuid, //
+};
 use crate::{
     vf_token,
-    vfio::{
-        uapi,
-        Device,
-        Opened,
-        Uuid, //
-    },
     VfioPciRust, //
 };
-
-// `request` repeats these numbers, so that it depends on nothing else.
-const _: () = assert!(
-    request::INDEX_MASK == uapi::VFIO_DEVICE_FEATURE_MASK
-        && request::GET == uapi::VFIO_DEVICE_FEATURE_GET
-        && request::SET == uapi::VFIO_DEVICE_FEATURE_SET
-        && request::PROBE == uapi::VFIO_DEVICE_FEATURE_PROBE
-);
 
 feature_table! {
     /// Answers a `VFIO_DEVICE_FEATURE` call on a device of this driver.

@@ -8,14 +8,13 @@ mod vf_token;
 mod vfio;
 mod vfio_feature;
 
+use crate::vfio::module::{
+    list,
+    params,
+    ModuleLink, //
+};
 use crate::vfio::{
-    module::{
-        self,
-        list,
-        params,
-        ModuleLink,
-        Overrides, //
-    },
+    tell_kept_by,
     Address,
     Closed,
     Closing,
@@ -31,6 +30,7 @@ use crate::vfio::{
     Locked,
     Opened,
     Options,
+    Overrides,
     Path,
     Registration,
     Uuid, //
@@ -140,7 +140,7 @@ fn take_ids(driver: &Registration<VfioPciRust>) {
             continue;
         }
         pr_info!("add {}\n", BStr::from_bytes(entry));
-        module::tell_kept_by(driver.names(), &id);
+        tell_kept_by(driver.names(), &id);
     }
 }
 

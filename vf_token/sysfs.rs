@@ -14,17 +14,15 @@ use super::{
     Token,
     VfioDevice, //
 };
-use crate::{
-    vfio::{
-        eopnotsupp,
-        File,
-        Folder,
-        Shown,
-        SriovPf,
-        Uuid, //
-    },
-    VfioPciRust, //
+use crate::vfio::{
+    eopnotsupp,
+    File,
+    Folder,
+    Shown,
+    SriovPf,
+    Uuid, //
 };
+use crate::VfioPciRust;
 use kernel::{
     prelude::*,
     sync::atomic::{

@@ -7,7 +7,9 @@
 /// The address of a PCI device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Address {
+    /// The PCI domain (segment).
     pub(crate) domain: i32,
+    /// The bus in the domain.
     pub(crate) bus: u8,
     /// The number of the device in the upper five bits, that of the function in the lower three.
     pub(crate) devfn: u8,

@@ -101,7 +101,7 @@ impl ConfigSpace {
     pub(crate) fn copy_to(&self, mut at: Span, to: &mut UserSliceWriter) -> Result {
         while let Some(part) = at.take_aligned() {
             let bytes = self.read(part)?;
-            to.write_slice(bytes.get(..part.len()).ok_or(EFAULT)?)?;
+            to.write_slice(bytes.get(..part.size()).ok_or(EFAULT)?)?;
         }
         Ok(())
     }
@@ -116,7 +116,7 @@ impl ConfigSpace {
         // SAFETY: `pci::Device` transparently wraps a valid `struct pci_dev`, and so are the places
         // for the value valid.
         to_result(unsafe {
-            match at.len() {
+            match at.size() {
                 4 => bindings::pci_user_read_config_dword(pdev, place, &raw mut value),
                 2 => bindings::pci_user_read_config_word(pdev, place, &raw mut half),
                 _ => bindings::pci_user_read_config_byte(pdev, place, &raw mut byte),

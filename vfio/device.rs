@@ -10,7 +10,6 @@ mod opening;
 pub(crate) use self::context::{
     Closing,
     Locked,
-    Normal,
     Opened, //
 };
 pub(crate) use self::opening::{
@@ -18,6 +17,7 @@ pub(crate) use self::opening::{
     Enabled, //
 };
 
+use self::context::Normal;
 use super::{
     bindings,
     compat,

@@ -38,7 +38,8 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    pub(super) fn any(self, is: impl Fn(&CStr) -> bool) -> bool {
+    /// Whether one of them is what is asked for.
+    pub(crate) fn any(self, is: impl Fn(&CStr) -> bool) -> bool {
         is(self.first) || self.other.is_some_and(is)
     }
 }

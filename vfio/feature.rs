@@ -2,6 +2,10 @@
 
 //! `VFIO_DEVICE_FEATURE`: the data of a call, and its answer.
 
+pub(crate) mod request;
+pub(crate) mod table;
+
+use super::uapi;
 use core::mem;
 use kernel::{
     prelude::*,
@@ -14,6 +18,14 @@ use kernel::{
         UserSlice, //
     }, //
 };
+
+// `request` repeats these numbers, so that it depends on nothing else.
+const _: () = assert!(
+    request::INDEX_MASK == uapi::VFIO_DEVICE_FEATURE_MASK
+        && request::GET == uapi::VFIO_DEVICE_FEATURE_GET
+        && request::SET == uapi::VFIO_DEVICE_FEATURE_SET
+        && request::PROBE == uapi::VFIO_DEVICE_FEATURE_PROBE
+);
 
 /// The data of a `VFIO_DEVICE_FEATURE` call in user space: an address and a size in bytes.
 #[derive(Clone, Copy)]

@@ -7,11 +7,17 @@
 /// A pattern for the IDs of PCI devices, as the file `new_id` of a driver accepts it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Id {
+    /// The vendor of the device.
     pub(crate) vendor: u32,
+    /// The device, by its vendor.
     pub(crate) device: u32,
+    /// The vendor of the subsystem, or [`Id::ANY`].
     pub(crate) subvendor: u32,
+    /// The subsystem, by its vendor, or [`Id::ANY`].
     pub(crate) subdevice: u32,
+    /// The class, in the bits that `class_mask` has.
     pub(crate) class: u32,
+    /// The bits of the class that count.
     pub(crate) class_mask: u32,
 }
 

@@ -6,7 +6,8 @@
 
 use super::{
     bindings as vfio,
-    compat, //
+    compat,
+    IoctlReturn, //
 };
 use core::{
     mem::{
@@ -107,10 +108,14 @@ where
     let mut bytes = KVec::with_capacity(size_of::<T>(), GFP_KERNEL)?;
     for i in 0..size_of::<T>() {
         // SAFETY: The byte is inside of the box's memory, all of which has been written to.
-        bytes.push(
-            unsafe { value.cast::<u8>().add(i).read_volatile() },
-            GFP_KERNEL,
-        )?;
+        let byte = unsafe { value.cast::<u8>().add(i).read_volatile() };
+        bytes.push(byte, GFP_KERNEL)?;
     }
     Ok(bytes)
+}
+
+impl PartialEq<Result> for IoctlReturn {
+    fn eq(&self, other: &Result) -> bool {
+        *self == Self::from(*other)
+    }
 }

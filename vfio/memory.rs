@@ -49,7 +49,7 @@ impl Memory {
     }
 
     /// How many bytes are mapped.
-    pub(crate) fn len(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.len
     }
 
@@ -85,7 +85,7 @@ impl Memory {
         const CHUNK: usize = 64;
         while let Some(part) = at.take_before(at.range().start.saturating_add(CHUNK)) {
             let mut chunk = [0; CHUNK];
-            let chunk = chunk.get_mut(..part.len()).ok_or(EFAULT)?;
+            let chunk = chunk.get_mut(..part.size()).ok_or(EFAULT)?;
             self.fill(chunk, part.range().start)?;
             to.write_slice(chunk)?;
         }

@@ -4,10 +4,8 @@
 //!
 //! Depends on `core` alone, so that it compiles on the host too.
 
+use super::Uuid;
 use core::ops::Range;
-
-/// The length of a UUID as text, in bytes.
-pub(crate) const UUID_TEXT_LEN: usize = 36;
 
 /// What a name in `VFIO_GROUP_GET_DEVICE_FD` means for one device.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,7 +14,7 @@ pub(crate) enum Name {
     Other,
     /// It is the address of the device, and nothing else.
     Bare,
-    /// It names the device, and has [`UUID_TEXT_LEN`] bytes at this place that should be a token.
+    /// It names the device, and has [`Uuid::TEXT_LEN`] bytes at this place that should be a token.
     WithToken(Range<usize>),
     /// It names the device, and the text after the address is invalid.
     Malformed,
@@ -45,7 +43,7 @@ impl Name {
             let (None, Some(text)) = (&token, rest.strip_prefix(b"vf_token=")) else {
                 return Self::Malformed;
             };
-            let Some((_, after)) = text.split_at_checked(UUID_TEXT_LEN) else {
+            let Some((_, after)) = text.split_at_checked(Uuid::TEXT_LEN) else {
                 return Self::Malformed;
             };
             let begin = name.len().saturating_sub(text.len());

@@ -156,7 +156,7 @@ impl<R: Region> RegionVTable<R> {
             return EINVAL.to_errno() as isize;
         };
 
-        let user = UserSlice::new(UserPtr::from_ptr(buf.cast()), at.len());
+        let user = UserSlice::new(UserPtr::from_ptr(buf.cast()), at.size());
         let left = if iswrite {
             let mut from = user.reader();
             data.write(at, &mut from).map(|()| from.len())
@@ -166,7 +166,7 @@ impl<R: Region> RegionVTable<R> {
         };
         match left {
             Ok(left) => {
-                let done = at.len().saturating_sub(left) as isize;
+                let done = at.size().saturating_sub(left) as isize;
                 // SAFETY: As above.
                 unsafe { *ppos = pos.wrapping_add(done as i64) };
                 done

@@ -33,7 +33,7 @@ impl Span {
     }
 
     /// The number of bytes.
-    pub(crate) fn len(self) -> usize {
+    pub(crate) fn size(self) -> usize {
         self.end.saturating_sub(self.start)
     }
 
@@ -74,9 +74,9 @@ impl Span {
     /// Removes the first 4, 2 or 1 bytes and returns them, as many as exist and are naturally
     /// aligned; `None` if none is left.
     pub(crate) fn take_aligned(&mut self) -> Option<Self> {
-        let width = if self.start & 3 == 0 && self.len() >= 4 {
+        let width = if self.start & 3 == 0 && self.size() >= 4 {
             4
-        } else if self.start & 1 == 0 && self.len() >= 2 {
+        } else if self.start & 1 == 0 && self.size() >= 2 {
             2
         } else {
             1

@@ -18,6 +18,9 @@ use core::arch::asm;
 pub(crate) struct Uuid([u8; 16]);
 
 impl Uuid {
+    /// The length of a UUID as text, in bytes.
+    pub(crate) const TEXT_LEN: usize = 36;
+
     /// The UUID of 16 zero bytes, a place to copy another one into.
     pub(crate) const fn nil() -> Self {
         Self([0; 16])

@@ -3,22 +3,20 @@
 //! Tests of feature tables, with invented features of a toy device and real user memory; and of the
 //! VF token behind such a table.
 
-use super::table::feature_table;
-use crate::{
-    vf_token::{
-        Rules,
-        Token,
-        Vf, //
+use crate::vf_token::{
+    Rules,
+    Token,
+    Vf, //
+};
+use crate::vfio::{
+    feature_table,
+    kunit::{
+        bytes_after_drop,
+        UserPage, //
     },
-    vfio::{
-        kunit::{
-            bytes_after_drop,
-            UserPage, //
-        },
-        FeatureArg,
-        IoctlReturn,
-        Uuid, //
-    }, //
+    FeatureArg,
+    IoctlReturn,
+    Uuid, //
 };
 use core::cell::Cell;
 use kernel::{
@@ -156,19 +154,13 @@ impl Pf {
     }
 }
 
-impl PartialEq<Result> for IoctlReturn {
-    fn eq(&self, other: &Result) -> bool {
-        *self == Self::from(*other)
-    }
-}
-
 /// A call without data.
 fn ask(toy: &Toy, flags: u32, size: usize) -> IoctlReturn {
     answer(toy, flags, FeatureArg::new(UserPtr::from_addr(0), size))
 }
 
 #[kunit_tests(vfio_pci_rust_feature)]
-mod tests {
+mod calls {
     use super::*;
 
     #[test]

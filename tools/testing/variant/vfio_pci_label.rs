@@ -12,22 +12,15 @@
 #[allow(dead_code, unused_imports)]
 mod vfio;
 
-mod vfio_feature {
-    pub(crate) mod request;
-    pub(crate) mod table;
-}
-
-use crate::{
-    vfio::{
-        Device,
-        Driver,
-        DriverName,
-        FeatureArg,
-        IoctlReturn,
-        Opened,
-        Registration, //
-    },
-    vfio_feature::table::feature_table, //
+use crate::vfio::{
+    feature_table,
+    Device,
+    Driver,
+    DriverName,
+    FeatureArg,
+    IoctlReturn,
+    Opened,
+    Registration, //
 };
 use kernel::{
     device::Core,

@@ -6,7 +6,7 @@
 #![no_main]
 #![allow(dead_code)]
 
-#[path = "../../../../vfio_feature/request.rs"]
+#[path = "../../../../vfio/feature/request.rs"]
 mod request;
 
 #[path = "../../host/src/contract.rs"]

@@ -63,7 +63,7 @@ fn check(version: u16, vbt_len: usize, size: usize, start: usize, len: usize) {
     };
     let end = (start + len).min(size);
     let there = all.get(start..end.min(all.len())).unwrap_or_default();
-    let expected = (there.to_vec(), end <= all.len() || at.len() == 0);
+    let expected = (there.to_vec(), end <= all.len() || at.size() == 0);
     assert_eq!(
         read(&op_region, &vbt, at),
         expected,
@@ -151,11 +151,11 @@ proptest! {
         let mut last = 0;
         while let Some(word) = at.take_aligned() {
             prop_assert_eq!(word.range().start, next);
-            prop_assert!([1, 2, 4].contains(&word.len()) && next % word.len() == 0);
+            prop_assert!([1, 2, 4].contains(&word.size()) && next % word.size() == 0);
             // It gets wider and then narrower again, so it is as wide as it can be.
-            let wider = word.len() * 2;
+            let wider = word.size() * 2;
             prop_assert!(wider == 8 || next % wider != 0 || next + wider > end);
-            next += word.len();
+            next += word.size();
             last += 1;
         }
         prop_assert!(next == end && last <= len);

@@ -10,7 +10,7 @@ mod denylist;
 #[path = "../../../../igd/view.rs"]
 mod igd_view;
 
-#[path = "../../../../vfio_feature/request.rs"]
+#[path = "../../../../vfio/feature/request.rs"]
 mod request;
 
 #[path = "../../../../vf_token/state.rs"]

@@ -2,7 +2,7 @@
 
 //! Names by which devices are opened, compared with a second parser that works like C's.
 
-use crate::vfio::{Name, UUID_TEXT_LEN};
+use crate::vfio::{Name, Uuid};
 use proptest::prelude::*;
 
 const ADDRESS: &[u8] = b"0000:01:10.0";
@@ -14,7 +14,7 @@ fn parse(behind: &str) -> Name {
 
 /// A name with the token at this offset.
 fn with_token(begin: usize) -> Name {
-    Name::WithToken(begin..begin + UUID_TEXT_LEN)
+    Name::WithToken(begin..begin + Uuid::TEXT_LEN)
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn what_else_follows_is_malformed() {
         assert_eq!(parse(&behind), Name::Malformed, "{behind:?}");
     }
     // Whether the text is a UUID is checked elsewhere.
-    let text = "x".repeat(UUID_TEXT_LEN);
+    let text = "x".repeat(Uuid::TEXT_LEN);
     assert_eq!(parse(&format!(" vf_token={text}")), with_token(22));
 }
 
@@ -80,11 +80,11 @@ fn expected(name: &[u8]) -> Name {
             i += 1;
         } else if token.is_none() && name[i..].starts_with(b"vf_token=") {
             i += 9;
-            if name.len() - i < UUID_TEXT_LEN {
+            if name.len() - i < Uuid::TEXT_LEN {
                 return Name::Malformed;
             }
-            token = Some(i..i + UUID_TEXT_LEN);
-            i += UUID_TEXT_LEN;
+            token = Some(i..i + Uuid::TEXT_LEN);
+            i += Uuid::TEXT_LEN;
         } else {
             return Name::Malformed;
         }

@@ -22,6 +22,6 @@ mod uuid;
 
 pub(crate) use self::address::Address;
 pub(crate) use self::id::Id;
-pub(crate) use self::name::{Name, UUID_TEXT_LEN};
+pub(crate) use self::name::Name;
 pub(crate) use self::span::Span;
 pub(crate) use self::uuid::Uuid;

@@ -4,7 +4,7 @@
 //!
 //! C source: [`drivers/base/dd.c`](srctree/drivers/base/dd.c), `__device_set_driver_override()`.
 
-use super::super::{
+use super::{
     bindings,
     chain::Chain,
     driver::Names,

@@ -6,12 +6,14 @@
 //! handlers. What is the same for all features is here: sizes, which follow from the type; copies
 //! from and to user space; the order of the checks.
 
-use super::request::{
-    Action,
-    Operations,
-    Request, //
+use super::{
+    request::{
+        Action,
+        Operations,
+        Request, //
+    },
+    FeatureArg, //
 };
-use crate::vfio::FeatureArg;
 use core::mem::size_of;
 use kernel::{
     prelude::*,
@@ -62,13 +64,13 @@ macro_rules! feature_table {
         ) -> $crate::vfio::IoctlReturn {
             const {
                 assert!(
-                    $crate::vfio_feature::table::are_distinct(&[$($index),*]),
+                    $crate::vfio::feature::table::are_distinct(&[$($index),*]),
                     "a feature index is in the table twice"
                 );
             }
 
-            match $crate::vfio_feature::request::index(flags) {
-                $($index $(if $supported($dev))? => feature_table!(
+            match $crate::vfio::feature::request::index(flags) {
+                $($index $(if $supported($dev))? => $crate::vfio::feature_table!(
                     @$how flags, arg, $dev, $data, $first $(, $second)?
                 ),)*
                 _ => $dev.core_ioctl_feature(flags, arg),
@@ -76,13 +78,13 @@ macro_rules! feature_table {
         }
     };
     (@get $flags:ident, $arg:ident, $dev:ident, $data:ty, $get:path) => {
-        $crate::vfio_feature::table::get::<_, $data>($flags, $arg, $dev, $get).into()
+        $crate::vfio::feature::table::get::<_, $data>($flags, $arg, $dev, $get).into()
     };
     (@set $flags:ident, $arg:ident, $dev:ident, $data:ty, $set:path) => {
-        $crate::vfio_feature::table::set::<_, $data>($flags, $arg, $dev, $set).into()
+        $crate::vfio::feature::table::set::<_, $data>($flags, $arg, $dev, $set).into()
     };
     (@get_set $flags:ident, $arg:ident, $dev:ident, $data:ty, $get:path, $set:path) => {
-        $crate::vfio_feature::table::get_set::<_, $data>($flags, $arg, $dev, $get, $set).into()
+        $crate::vfio::feature::table::get_set::<_, $data>($flags, $arg, $dev, $get, $set).into()
     };
 }
 
