@@ -21,7 +21,7 @@ vfioctl := $(CURDIR)/build/vfioctl
 cargo = cargo $(1) --release --locked --manifest-path tools/vfioctl/Cargo.toml --target-dir '$(vfioctl)'
 
 .PHONY: help demo check check-builds check-clients check-debug check-host bench docs deb dkms modules modules_install \
-	vfioctl vfioctl_install interfaces install-tree remove-tree clean
+	vfioctl vfioctl_install interfaces install-tree remove-tree series clean
 
 help:
 	@echo 'In the lab, as root, without any preparation:'
@@ -42,6 +42,7 @@ help:
 	@echo 'For your own kernel:'
 	@echo '  make install-tree KSRC=TREE   install the driver into a kernel tree'
 	@echo '  make remove-tree KSRC=TREE    remove it again'
+	@echo '  make series KSRC=TREE [OUT=FOLDER]   write the driver as patches for that tree, in build/series'
 	@echo '  make modules [KDIR=BUILD]     build the module out of tree, in build/'
 	@echo '  make modules_install          install that module (as root)'
 	@echo '  make deb [PREBUILT=RELEASE]   build Debian packages in build/deb: DKMS, vfioctl, the module for RELEASE'
@@ -112,6 +113,10 @@ vfioctl_install:
 
 interfaces:
 	@tools/interfaces '$(MO)'
+
+series:
+	@test -n '$(KSRC)' || { echo 'make: say which kernel tree: make $@ KSRC=TREE' >&2; exit 2; }
+	tools/series/series '$(KSRC)' '$(or $(OUT),build/series)'
 
 install-tree remove-tree:
 	@test -n '$(KSRC)' || { echo 'make: KSRC is not set: run make $@ KSRC=TREE' >&2; exit 2; }
