@@ -20,7 +20,7 @@ zsh_folder ?= $(prefix)/share/zsh/site-functions
 vfioctl := $(CURDIR)/build/vfioctl
 cargo = cargo $(1) --release --locked --manifest-path tools/vfioctl/Cargo.toml --target-dir '$(vfioctl)'
 
-.PHONY: help demo check check-builds check-clients check-debug check-host bench docs deb dkms modules modules_install \
+.PHONY: help demo check check-builds check-clients check-debug check-host check-series bench docs deb dkms modules modules_install \
 	vfioctl vfioctl_install interfaces install-tree remove-tree series clean
 
 help:
@@ -33,6 +33,7 @@ help:
 	@echo '  make check-debug     test on a debug kernel: faults, load, races, leaks, fuzzing'
 	@echo '  make check-builds    compile for kernels with other options: PREEMPT_RT, CFI, no IOMMUFD, ...'
 	@echo '  make check-host      run the tests that need no kernel (needs cargo)'
+	@echo '  make check-series    apply the series of patches one by one; build and boot each, test the last one'
 	@echo '  make docs            build the documentation as HTML, in build/docs'
 	@echo '  make bench           compare the cost of operations with vfio-pci, in instructions'
 	@echo '  make bench KERNEL=test       the same on the lab'\''s kernel, with character devices'
@@ -67,6 +68,9 @@ check-debug:
 
 check-builds:
 	tools/testing/check-builds
+
+check-series:
+	tools/testing/check series
 
 bench:
 	tools/bench/bench $(if $(KERNEL),--kernel '$(KERNEL)') $(if $(ARCH),--arch '$(ARCH)') $(if $(WALL),--wall) $(if $(PF),--host '$(PF)')
