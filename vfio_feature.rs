@@ -3,8 +3,8 @@
 //! `VFIO_DEVICE_FEATURE`: the features that the driver implements itself. Requests for all others
 //! are passed to the core.
 //!
-//! The table at the end of this file lists them: index, operations, data, handler. `vfio/feature/`
-//! turns its lines into answers, and has the checks that every request must pass.
+//! The table at the end of this file lists them: index, operations, data, handler. `feature_table!`
+//! turns its lines into answers, and makes the checks that every request must pass.
 //!
 //! UAPI: [`include/uapi/linux/vfio.h`](srctree/include/uapi/linux/vfio.h)
 

@@ -71,7 +71,7 @@ series_builds() {
 
 # series_is_clean LOG: no warning is about a file of the series. The tree has some of its own.
 series_is_clean() {
-	local ours='(rust/kernel/vfio|rust/helpers/vfio|vfio/pci/rust|driver-api/vfio-pci-rust|modpost)'
+	local ours='(rust/kernel/vfio|rust/helpers/vfio|vfio/pci/rust|driver-api/vfio-pci-rust|sysfs-driver-vfio-pci|modpost)'
 	has_none "(-->|[Ww]arning|WARNING|ERROR).*$ours|$ours.*([Ww]arning|WARNING|ERROR)" "$1"
 }
 
