@@ -147,6 +147,14 @@ class Case(unittest.TestCase):
         self.stack.callback(lambda: process.poll() is None and process.kill())
         return process
 
+    def system_calls(self, *words):
+        """Runs it, and returns standard output, its system calls, and how often it went through the processes."""
+        log = self.folder / "strace"
+        output = subprocess.run(["strace", "-f", "-qq", "-y", "-o", log, VFIOCTL, *map(str, words)], check=True,
+                                capture_output=True, text=True).stdout
+        calls = log.read_text(encoding="utf-8").splitlines()
+        return output, calls, sum("openat(" in call and '"/proc",' in call for call in calls)
+
     # ---- tokens, and programs that have devices open ----------------------------------------------
 
     def token(self):

@@ -75,13 +75,9 @@ class ManyVfs(Case):
         """The system calls of `vfioctl list` with so many VFs: all but those that look into processes, whose
         number changes by itself; and how often it went through the processes."""
         set_vfs(vfs, self.NVME)
-        log = self.folder / "strace"
-        output = subprocess.run(["strace", "-f", "-qq", "-y", "-o", log, os.environ["VFIOCTL"], "list", "--vfio"],
-                                check=True, capture_output=True, text=True).stdout
+        output, calls, walks = self.system_calls("list", "--vfio")
         self.assertEqual(len(output.splitlines()), 1 + vfs)
-        calls = log.read_text(encoding="utf-8").splitlines()
-        return (sum(not re.search(r"/proc/\d", call) for call in calls),
-                sum('openat(' in call and '"/proc",' in call for call in calls))
+        return sum(not re.search(r"/proc/\d", call) for call in calls), walks
 
     def test_the_number_of_system_calls_grows_with_that_of_the_vfs(self):
         load(enable_sriov=1)
