@@ -21,7 +21,7 @@ rfc_checkpatch() {
 	"$lab" root perl "$source/scripts/checkpatch.pl" --no-tree --strict --terse --no-summary "${rfc_patches[@]/#/$project/}"
 }
 
-# rfc_lay_in TREE: what is there becomes a part of the patched laboratory, which has to build its kernel anew.
+# rfc_lay_in TREE: what is there becomes a part of the patched lab, which has to build its kernel anew.
 rfc_lay_in() {
 	mkdir -p "$PATCHED_LAB"/upper/{linux,stamp} &&
 		git -C "$1" archive HEAD | tar -x -m -C "$PATCHED_LAB/upper/linux" &&
@@ -57,7 +57,7 @@ rfc() {
 	mkdir -p build && PATCHED_LAB=$(mktemp -d "$project/build/rfc.XXXXXX") || return
 	# shellcheck disable=SC2064 # as it is now
 	trap "rm -rf '$PATCHED_LAB'" EXIT
-	# What is written in the laboratory does not come out of its copy.
+	# What is written in the lab does not come out of its copy.
 	local out=$PATCHED_LAB/out
 	mkdir "$out" && cp -a "$common/selftests" "$out" || return
 
