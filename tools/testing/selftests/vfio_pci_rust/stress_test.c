@@ -455,7 +455,10 @@ static void *run_opener(void *argument)
 
 /* ---- the administrator ---- */
 
-/* Opens the PF again, without a token or with a new one. */
+/*
+ * Opens the PF again, without a token or with a new one. Whoever reads sriov_numvfs holds
+ * the device's lock for a moment, and vfio_pci_core_enable() does not wait for it.
+ */
 static void open_pf(struct actor *actor)
 {
 	long id = choose(actor, 2) ? take_number() : 0, has[OPENERS];
@@ -478,7 +481,7 @@ static void open_pf(struct actor *actor)
 			violation("the PF was refused, and no VF was open");
 		if (!answer && was_open(has))
 			violation("the PF was opened without the token while a VF was open");
-	} while (answer == -EACCES);
+	} while (answer == -EACCES || answer == -EAGAIN);
 	if (answer)
 		violation("opening the PF: %s", strerror(-answer));
 	if (id)
