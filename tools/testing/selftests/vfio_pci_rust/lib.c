@@ -382,6 +382,15 @@ int set_numvfs(const char *pf, int count)
 	return write_sysfs(text, PCI "/devices/%s/sriov_numvfs", pf);
 }
 
+void reset_vfs_by_flr_alone(const char *pf)
+{
+	char vf[BDF_LEN];
+	int i;
+
+	for (i = 0; !vf_bdf(pf, i, vf); i++)
+		write_sysfs("flr", PCI "/devices/%s/reset_method", vf);
+}
+
 int ensure_pf(const char *pf, const char *driver, int count)
 {
 	char text[16];

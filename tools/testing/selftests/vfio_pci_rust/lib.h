@@ -150,6 +150,14 @@ int ensure_pf(const char *pf, const char *driver, int count);
 bool is_registered(const char *bdf);
 
 int set_numvfs(const char *pf, int count);
+
+/*
+ * For tests that open or reset a VF and its PF at the same time. A VF cannot be reset by
+ * FLR while its PF is being reset. Linux 7.3 then resets the slot, and with it the PF,
+ * whose BARs nobody restores: pciehp's slot includes the VFs.
+ */
+void reset_vfs_by_flr_alone(const char *pf);
+
 int set_parameter(const char *driver, const char *name, const char *value);
 int set_enable_sriov(const char *driver, bool on);
 

@@ -65,6 +65,7 @@ FIXTURE_SETUP(race)
 	if (problem)
 		SKIP(return, "%s", problem);
 	ASSERT_EQ(0, ensure_pf(self->pf, variant->pf_driver, 1));
+	reset_vfs_by_flr_alone(self->pf);
 	ASSERT_EQ(0, vf_bdf(self->pf, 0, self->vf));
 	ASSERT_EQ(0, bind_driver(self->vf, variant->vf_driver));
 }

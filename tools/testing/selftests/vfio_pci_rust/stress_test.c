@@ -23,6 +23,7 @@
 #define VFS		4
 #define OPERATIONS	5000	/* of setters and openers together */
 #define CHANGES		20	/* by the administrator, during these operations */
+#define MAX_LOCKED	6000	/* tries to open the PF, at intervals of 5 ms */
 #define CALLS		1000000
 #define HOURS		(3 * 3600)
 
@@ -36,12 +37,12 @@ struct value {
 };
 
 enum { COUNT_SET, COUNT_SET_BUSY, COUNT_SET_NODEV, COUNT_OPENED, COUNT_ADMITTED, COUNT_EACCES,
-	COUNT_GONE, COUNT_SRIOV, COUNT_VF_BOUND, COUNT_PF_OPENED, COUNT_PF_BOUND, COUNT_RESET,
-	COUNT_READ, COUNTS };
+	COUNT_GONE, COUNT_SRIOV, COUNT_VF_BOUND, COUNT_PF_OPENED, COUNT_PF_LOCKED, COUNT_PF_BOUND,
+	COUNT_RESET, COUNT_READ, COUNTS };
 
 static const char * const count_names[COUNTS] = {
 	"SET", "SET with a VF open", "SET without VFs", "VF opened", "VF admitted", "VF refused",
-	"VF not there", "SR-IOV off and on", "VF unbound and bound", "PF closed and opened",
+	"VF not there", "SR-IOV off and on", "VF unbound and bound", "PF closed and opened", "PF locked",
 	"PF unbound and bound", "PF or VF reset", "sysfs read",
 };
 
@@ -457,14 +458,15 @@ static void *run_opener(void *argument)
 
 /*
  * Opens the PF again, without a token or with a new one. Whoever reads sriov_numvfs holds
- * the device's lock for a moment, and vfio_pci_core_enable() does not wait for it.
+ * the device's lock for a moment, and vfio_pci_core_enable() does not wait for it. Nobody
+ * holds that lock for half a minute while the PF is closed.
  */
 static void open_pf(struct actor *actor)
 {
 	long id = choose(actor, 2) ? take_number() : 0, has[OPENERS];
 	struct value *value = &world.values[id];
 	uint8_t token[UUID_LEN];
-	int answer, tries = 0;
+	int answer, tries = 0, locked = 0;
 
 	value_of(id, token);
 	if (id)
@@ -481,25 +483,14 @@ static void open_pf(struct actor *actor)
 			violation("the PF was refused, and no VF was open");
 		if (!answer && was_open(has))
 			violation("the PF was opened without the token while a VF was open");
-	} while (answer == -EACCES || answer == -EAGAIN);
+		if (answer == -EAGAIN)
+			count(COUNT_PF_LOCKED);
+	} while (answer == -EACCES || (answer == -EAGAIN && ++locked < MAX_LOCKED));
 	if (answer)
 		violation("opening the PF: %s", strerror(-answer));
 	if (id)
 		end_change(value, !answer);
 	atomic_store(&world.quiet, false);
-}
-
-/*
- * A VF cannot be reset by FLR while its PF is being reset. Linux 7.3 then resets the
- * slot, and with it the PF, whose BARs nobody restores: pciehp's slot includes the VFs.
- */
-static void reset_vfs_by_flr_alone(const char *pf)
-{
-	char vf[BDF_LEN];
-	int i;
-
-	for (i = 0; i < VFS && !vf_bdf(pf, i, vf); i++)
-		write_sysfs("flr", "/sys/bus/pci/devices/%s/reset_method", vf);
 }
 
 static void change_vfs(int number)
