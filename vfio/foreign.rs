@@ -289,8 +289,11 @@ impl Locked {
         let locked = unsafe {
             bindings::vfio_pci_rust_mutex_trylock_nest_lock(lock, outer.cast_mut().cast())
         };
-        // INVARIANT: The function tells whether the lock has been taken.
-        locked.then_some(Self(lock)).ok_or(EAGAIN)
+        if !locked {
+            return Err(EAGAIN);
+        }
+        // INVARIANT: The lock has been taken.
+        Ok(Self(lock))
     }
 }
 

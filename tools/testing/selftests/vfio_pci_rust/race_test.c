@@ -86,6 +86,7 @@ struct race {
 	struct device pf_device;	/* open, or about to be */
 	pthread_barrier_t start;
 	int64_t delay;		/* of the change, in ns; if negative, of the opening */
+	int retries;		/* of a SET that is refused, at once */
 	int enabled;		/* the file with the enable count of the VF */
 	bool vf_was_enabled;	/* when the change began */
 	int answer;		/* to the change */
@@ -110,14 +111,18 @@ static void *change_token(void *argument)
 {
 	struct race *race = argument;
 	char count = '0';
+	int tries = 0;
 
 	begin(race, race->delay);
 	(void)!pread(race->enabled, &count, 1, 0);
 	race->vf_was_enabled = count != '0';
-	if (race->way == BY_SET)
-		race->answer = set_token(race->pf_device.fd, token_b);
-	else
-		race->answer = present_token(&race->pf_device, race->pf, race->path, token_b);
+	do {
+		if (race->way == BY_SET)
+			race->answer = set_token(race->pf_device.fd, token_b);
+		else
+			race->answer = present_token(&race->pf_device, race->pf, race->path,
+						     token_b);
+	} while (race->answer == -EBUSY && ++tries <= race->retries);
 	race->end = now(CLOCK_MONOTONIC);
 	return NULL;
 }
@@ -216,18 +221,31 @@ static int start_race(struct race *race)
 	return sched_setaffinity(0, sizeof(processor), &processor) ? -errno : 0;
 }
 
+static int time_opening(const char *bdf, enum path path, int64_t *duration)
+{
+	int ret;
+
+	*duration = now(CLOCK_MONOTONIC);
+	ret = try_open(bdf, path, token_a);
+	*duration = now(CLOCK_MONOTONIC) - *duration;
+	return ret;
+}
+
 /*
  * Rounds with delays from zero to the time that an opening of the VF takes. An opening
- * of the PF takes long, too, so it also starts before that of the VF.
+ * of the PF takes long, too, so it also starts before that of the VF, by up to its own
+ * time.
  */
 static int run_rounds(struct race *race, int64_t *duration, struct outcome *sum)
 {
+	int64_t pf_duration = 0;
 	struct outcome this;
-	int i, ret;
+	int i, ret = 0;
 
-	*duration = now(CLOCK_MONOTONIC);
-	ret = try_open(race->vf, race->path, token_a);
-	*duration = now(CLOCK_MONOTONIC) - *duration;
+	if (race->way == BY_OPENING)
+		ret = time_opening(race->pf, race->path, &pf_duration);
+	if (!ret)
+		ret = time_opening(race->vf, race->path, duration);
 	for (i = 0; !ret && i < ROUNDS; i++) {
 		double part = (double)i / ROUNDS;
 		double cube;
@@ -235,7 +253,7 @@ static int run_rounds(struct race *race, int64_t *duration, struct outcome *sum)
 		if (race->way == BY_OPENING)
 			part = 2 * part - 1;
 		cube = part * part * part;
-		ret = run_round(race, *duration * (cube < 0 ? 2 * cube : cube), sum, &this);
+		ret = run_round(race, (cube < 0 ? pf_duration : *duration) * cube, sum, &this);
 	}
 	return ret;
 }
@@ -299,6 +317,8 @@ TEST_F_TIMEOUT(race, set_while_a_vf_is_opened, 600)
 	bool has_moment = moment_decides(variant->pf_driver, variant->vf_driver);
 	enum promise promise = with_core(variant->promise);
 
+	/* A refusal does not let the next one through. The log is needed for the moment. */
+	race.retries = has_moment ? 0 : 4;
 	ASSERT_LE(0, log);
 	ASSERT_EQ(0, start_race(&race));
 	ASSERT_EQ(0, open_device(&race.pf_device, self->pf, any_path(), NULL));
@@ -354,7 +374,6 @@ TEST_F_TIMEOUT(race, opening_the_pf_while_a_vf_is_opened, 600)
 	int64_t duration;
 
 	ASSERT_EQ(0, start_race(&race));
-	ASSERT_EQ(0, try_open(self->pf, variant->path, token_a));
 	ASSERT_EQ(0, run_rounds(&race, &duration, &sum));
 	tell("PF opened", variant->pf_driver, variant->vf_driver, ROUNDS, &sum);
 	judge(_metadata, with_core(variant->promise), &sum);
