@@ -18,6 +18,9 @@ depmod = $(if $(wildcard $(KDIR)/System.map),,depmod $(if $(INSTALL_MOD_PATH),-b
 prefix ?= /usr/local
 zsh_folder ?= $(prefix)/share/zsh/site-functions
 vfioctl := $(CURDIR)/build/vfioctl
+# The machine that it is built for, such as aarch64-unknown-linux-gnu, if it is another one than this.
+RUST_TARGET ?=
+for_target := $(vfioctl)$(if $(RUST_TARGET),/$(RUST_TARGET))
 cargo = cargo $(1) --release --locked --manifest-path tools/vfioctl/Cargo.toml --target-dir '$(vfioctl)'
 
 .PHONY: help demo check check-builds check-clients check-debug check-host check-series bench docs deb dkms modules modules_install \
@@ -47,6 +50,7 @@ help:
 	@echo '  make modules [KDIR=BUILD]     build the module out of tree, in build/'
 	@echo '  make modules_install          install that module (as root)'
 	@echo '  make deb [PREBUILT=RELEASE]   build Debian packages in build/deb: DKMS, vfioctl, the module for RELEASE'
+	@echo '  make deb ARCH=arm64           the same for arm64, cross-built'
 	@echo '  make dkms                     register the sources with DKMS and build for the running kernel (as root)'
 	@echo '  make vfioctl                  build vfioctl, in build/vfioctl (needs cargo and scdoc)'
 	@echo '  make vfioctl_install [prefix=/usr/local]   install it with its man pages, completions and service (as root)'
@@ -80,7 +84,7 @@ docs:
 		sphinx-build -E -W --keep-going -q -b html '$(CURDIR)/Documentation' '$(CURDIR)/build/docs'
 
 deb:
-	packaging/build-deb '$(CURDIR)/build/deb' '$(PREBUILT)'
+	packaging/build-deb $(if $(ARCH),--arch '$(ARCH)') '$(CURDIR)/build/deb' '$(PREBUILT)'
 
 dkms:
 	packaging/install-dkms
@@ -101,18 +105,18 @@ modules modules_install:
 	@$(if $(filter modules_install,$@),$(depmod))
 
 vfioctl:
-	$(call cargo,build)
-	$(call cargo,run) --quiet --example pages -- '$(vfioctl)/pages'
-	scdoc <tools/vfioctl/vfioctl.toml.5.scd >'$(vfioctl)/pages/vfioctl.toml.5'
+	$(call cargo,build) $(if $(RUST_TARGET),--target '$(RUST_TARGET)')
+	$(call cargo,run) --quiet --example pages -- '$(for_target)/pages'
+	scdoc <tools/vfioctl/vfioctl.toml.5.scd >'$(for_target)/pages/vfioctl.toml.5'
 
 vfioctl_install:
-	@test -e '$(vfioctl)/pages/vfioctl.toml.5' || { echo "make: there is no vfioctl yet: 'make vfioctl' first" >&2; exit 1; }
-	install -D -t '$(DESTDIR)$(prefix)/sbin' '$(vfioctl)/release/vfioctl'
-	install -D -m 644 -t '$(DESTDIR)$(prefix)/share/man/man8' '$(vfioctl)'/pages/*.8
-	install -D -m 644 -t '$(DESTDIR)$(prefix)/share/man/man5' '$(vfioctl)'/pages/*.5
-	install -D -m 644 '$(vfioctl)/pages/vfioctl.bash' '$(DESTDIR)$(prefix)/share/bash-completion/completions/vfioctl'
-	install -D -m 644 -t '$(DESTDIR)$(prefix)/share/fish/vendor_completions.d' '$(vfioctl)/pages/vfioctl.fish'
-	install -D -m 644 -t '$(DESTDIR)$(zsh_folder)' '$(vfioctl)/pages/_vfioctl'
+	@test -e '$(for_target)/pages/vfioctl.toml.5' || { echo "make: there is no vfioctl yet: 'make vfioctl' first" >&2; exit 1; }
+	install -D -t '$(DESTDIR)$(prefix)/sbin' '$(for_target)/release/vfioctl'
+	install -D -m 644 -t '$(DESTDIR)$(prefix)/share/man/man8' '$(for_target)'/pages/*.8
+	install -D -m 644 -t '$(DESTDIR)$(prefix)/share/man/man5' '$(for_target)'/pages/*.5
+	install -D -m 644 '$(for_target)/pages/vfioctl.bash' '$(DESTDIR)$(prefix)/share/bash-completion/completions/vfioctl'
+	install -D -m 644 -t '$(DESTDIR)$(prefix)/share/fish/vendor_completions.d' '$(for_target)/pages/vfioctl.fish'
+	install -D -m 644 -t '$(DESTDIR)$(zsh_folder)' '$(for_target)/pages/_vfioctl'
 	install -D -m 644 -t '$(DESTDIR)$(prefix)/lib/systemd/system' tools/vfioctl/vfioctl-apply.service
 
 interfaces:

@@ -69,7 +69,7 @@ fragments() {
 }
 
 # packages FILE..., backported_packages FILE...: the packages in these lists.
-packages() { (cd "$here" && sed '/^#/d; /:/d' "$@" | xargs); }
+packages() { (cd "$here" && sed '/^#/d; /^backports:/d' "$@" | xargs); }
 
 backported_packages() { (cd "$here" && sed -n 's/^backports://p' "$@" | xargs); }
 
@@ -175,8 +175,12 @@ trust_as_here() {
 }
 
 install_list() {
+	local foreign=
+	[[ $1 != *-arm64 ]] || foreign="dpkg --add-architecture arm64; apt-get update"
 	: >"$state/log/packages-$1.log"
-	run_apt "packages for $1" "packages-$1" "$install $(packages "packages-$1")"
+	run_apt "packages for $1" "packages-$1" "
+		$foreign
+		$install $(packages "packages-$1")"
 	trust_as_here
 	set_stamp "packages-$1" "$(wanted_list "$1")"
 }
