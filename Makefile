@@ -33,6 +33,7 @@ help:
 	@echo '  make check           run all tests; make check PARTS="sources host" runs some of them'
 	@echo '  make check ARCH=arm64         run those that an emulated arm64 machine can run'
 	@echo '  make check-clients   run DPDK, QEMU and other programs on vfio-pci and on this driver'
+	@echo '  make check-clients ARCH=arm64 run DPDK on an emulated arm64 machine'
 	@echo '  make check-debug     test on a debug kernel: faults, load, races, leaks, fuzzing'
 	@echo '  make check-builds    compile for kernels with other options: PREEMPT_RT, CFI, no IOMMUFD, ...'
 	@echo '  make check-host      run the tests that need no kernel (needs cargo)'
@@ -65,7 +66,7 @@ check:
 	tools/testing/check $(if $(ARCH),--arch '$(ARCH)') $(PARTS)
 
 check-clients:
-	tools/testing/check-clients
+	tools/testing/check-clients $(if $(ARCH),--arch '$(ARCH)')
 
 check-debug:
 	tools/testing/check-debug
