@@ -42,8 +42,8 @@ enum { COUNT_SET, COUNT_SET_BUSY, COUNT_SET_NODEV, COUNT_OPENED, COUNT_ADMITTED,
 
 static const char * const count_names[COUNTS] = {
 	"SET", "SET with a VF open", "SET without VFs", "VF opened", "VF admitted", "VF refused",
-	"VF not there", "SR-IOV off and on", "VF unbound and bound", "PF closed and opened", "PF locked",
-	"PF unbound and bound", "PF or VF reset", "sysfs read",
+	"VF not there", "SR-IOV off and on", "VF unbound and bound", "PF closed and opened",
+	"PF locked", "PF unbound and bound", "PF or VF reset", "sysfs read",
 };
 
 /* The data of all threads. */
