@@ -233,8 +233,8 @@ static int time_opening(const char *bdf, enum path path, int64_t *duration)
 
 /*
  * Rounds with delays from zero to the time that an opening of the VF takes. An opening
- * of the PF takes long, too, so it also starts before that of the VF, by up to its own
- * time.
+ * of the PF takes long, too, so it also starts before that of the VF, by up to twice
+ * its own time.
  */
 static int run_rounds(struct race *race, int64_t *duration, struct outcome *sum)
 {
@@ -253,7 +253,8 @@ static int run_rounds(struct race *race, int64_t *duration, struct outcome *sum)
 		if (race->way == BY_OPENING)
 			part = 2 * part - 1;
 		cube = part * part * part;
-		ret = run_round(race, (cube < 0 ? pf_duration : *duration) * cube, sum, &this);
+		ret = run_round(race, (cube < 0 ? 2 * pf_duration : *duration) * cube, sum,
+				&this);
 	}
 	return ret;
 }
