@@ -123,11 +123,11 @@ host_is_ready() { command -v mmdebstrap >/dev/null; }
 
 # The keyring, too: an old one does not know $suite's keys.
 make_host() {
-	local install=(apt-get install -y --no-install-recommends mmdebstrap debian-archive-keyring gpg
+	local command=(apt-get install -y --no-install-recommends mmdebstrap debian-archive-keyring gpg
 		libdistro-info-perl)
 	: >"$state/log/host.log"
 	run_step "mmdebstrap for this machine" host env DEBIAN_FRONTEND=noninteractive \
-		bash -c '"$@" || { apt-get update && "$@"; }' install "${install[@]}"
+		bash -c '"$@" || { apt-get update && "$@"; }' install "${command[@]}"
 }
 
 # make_debian DIR: a Debian with only what apt needs.
