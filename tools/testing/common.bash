@@ -15,8 +15,9 @@ arch=amd64
 # full_name KERNEL: its name in `lab status`.
 full_name() { if [ "$arch" = amd64 ]; then echo "$1"; else echo "$1-$arch"; fi; }
 
-# Further words for a kernel's make, which builds with LLVM for another architecture.
-cross() { [ "$arch" = amd64 ] || printf '%s\n' LLVM=1 "ARCH=$arch"; }
+# Further words for a kernel's make, which builds with LLVM for another architecture. Debian's kernels know their own
+# compiler.
+cross() { [ "$arch" = amd64 ] || [[ $build == */stock-* ]] || printf '%s\n' LLVM=1 "ARCH=$arch"; }
 
 # ---- counting ------------------------------------------------------------------------------------
 

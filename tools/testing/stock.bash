@@ -93,15 +93,20 @@ release_of() { "$lab" status | sed -n "s/^release-$1: //p"; }
 
 # ---- arm64 -----------------------------------------------------------------------------------------
 
-# What tells soonest that something is wrong there: --arch arm64 has the rest. What is built comes from cross
-# compilers, the machine is emulated.
+# The headers for programs, of which some depend on the architecture.
+arm64_headers() { "$lab" root --out "$build" make -C "$source" O="$build" ARCH=arm64 headers; }
+
+# What tells soonest that something is wrong there: --arch arm64 has the rest, and a kernel of its own for that. What
+# is built comes from cross compilers, the machine is emulated.
 # shellcheck disable=SC2016 # the guest's shell expands it
 arm64() {
-	local arch=arm64 out=$out/arm64 build=${build%/*}/test-arm64 version console
+	local arch=arm64 out=$out/arm64 build=${build%/*}/stock-$newest-arm64/kernel version console
 	mkdir "$out"
 	check 'arm64: build outside of the tree, W=1' build w1 W=1
+	build=$out/headers
+	check 'arm64: headers for programs' arm64_headers
 	check 'arm64: selftests build' build_selftests
-	guest test arm64 "$out/selftests/install/run_kselftest.sh" -t vfio_pci_rust:feature_test -t vfio_pci_rust:token_test
+	stock_selftests "stock-$newest" arm64 feature_test token_test
 	for version in "$newest" "$oldest"; do
 		console=$out/arm64-$version.console
 		check "arm64: make demo's story on Linux $version" says 0 'Every answer was the expected one' \
