@@ -130,10 +130,10 @@ make_host() {
 		bash -c '"$@" || { apt-get update && "$@"; }' install "${command[@]}"
 }
 
-# make_debian DIR [OPTION]...: a Debian with only what apt needs.
+# make_debian DIR: a Debian with only what apt needs.
 make_debian() {
 	local apt=$1/etc/apt
-	mmdebstrap --mode=root --variant=apt "${@:2}" "$suite" "$1"
+	mmdebstrap --mode=root --variant=apt "$suite" "$1"
 	# The line for the backports is the first line with another suite.
 	sed -n "0,/^deb /{s/ $suite / $suite-backports /p}" "$apt/sources.list" >"$apt/backports"
 	mv "$apt/backports" "$apt/sources.list.d/backports.list"
@@ -155,7 +155,7 @@ install_packages() {
 	run_apt "compilers, QEMU, virtme-ng" root "
 		$install $(packages packages-stock packages)
 		$install -t $suite-backports $(backported_packages packages-stock packages)"
-	trust_as_here "$root"
+	trust_as_here
 	set_stamp root "$(wanted_root)"
 }
 
@@ -167,11 +167,10 @@ install_arm64_packages() {
 	set_stamp root-arm64 "$(wanted_arm64)"
 }
 
-# trust_as_here ROOT: copies this machine's certificates for cargo, as it may be behind a proxy with its own
-# certificate.
+# Copies this machine's certificates for cargo, as it may be behind a proxy with its own certificate.
 trust_as_here() {
-	if [[ -d $1/etc/ssl/certs && -f /etc/ssl/certs/ca-certificates.crt ]]; then
-		cp -L /etc/ssl/certs/ca-certificates.crt "$1/etc/ssl/certs/"
+	if [[ -d $root/etc/ssl/certs && -f /etc/ssl/certs/ca-certificates.crt ]]; then
+		cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
 	fi
 }
 
@@ -182,7 +181,7 @@ install_list() {
 	run_apt "packages for $1" "packages-$1" "
 		$foreign
 		$install $(packages "packages-$1")"
-	trust_as_here "$root"
+	trust_as_here
 	set_stamp "packages-$1" "$(wanted_list "$1")"
 }
 

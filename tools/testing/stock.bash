@@ -147,7 +147,7 @@ use_cross_built() {
 # decompresses all of them several times.
 make_machine() {
 	local folder
-	bash -c '. tools/lab/common.bash; . tools/lab/up.bash; make_debian "$@"' - "$machine" --architectures="$arch" --skip=check/qemu &&
+	bash -c '. tools/lab/common.bash; . tools/lab/up.bash; make_debian "$0"' "$machine" &&
 		cp -L /etc/resolv.conf /etc/hosts "$machine/etc/" &&
 		{
 			echo force-unsafe-io
@@ -169,20 +169,14 @@ install_kernel() { apt_install linux-headers-"$1" linux-binary-"$1" linux-module
 
 install_package() { apt_install "$packages/$1"_*.deb; }
 
-# boot_with_machine SCRIPT: runs it in a guest with that kernel, where the machine is the directory $0.
-# shellcheck disable=SC2016 # the guest's shell expands it
-boot_with_machine() {
-	"$lab" run --arch "$arch" --kernel "stock-$newest" --share "$machine" -- \
-		sh -ec 'for folder in proc sys dev; do mount --bind /$folder "$0/$folder"; done'"$1" "$machine"
-}
-
 # Uses the module that DKMS has built, in its kernel.
 # shellcheck disable=SC2016 # the guest's shell expands it
 use_package() {
-	boot_with_machine '
+	"$lab" run --kernel "stock-$newest" --share "$machine" -- sh -ec '
+		for folder in proc sys dev; do mount --bind /$folder "$0/$folder"; done
 		chroot "$0" modinfo -n vfio_pci_rust
 		chroot "$0" modprobe vfio_pci_rust
-		tools/lab/demo.py'
+		tools/lab/demo.py' "$machine"
 }
 
 # An initramfs created by Debian's tools, which also has the driver of two equal cards, and what the user guide puts
