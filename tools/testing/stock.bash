@@ -43,7 +43,8 @@ kernels() {
 	check 'prepare-kernel: refuses a kernel that is too new' refused 'has not been tested' 7 $((minor + 1)) ''
 	check 'prepare-kernel: refuses a kernel without Rust' refused 'without Rust' 7 "$minor" '/CONFIG_RUST=/d'
 	check 'prepare-kernel: refuses a kernel without VFIO' refused 'without VFIO' 7 "$minor" '/VFIO/d'
-	check 'prepare-kernel: refuses another rustc' refused "built with 'rustc 1.0" 7 "$minor" 's/rustc .*"/rustc 1.0"/'
+	check 'prepare-kernel: refuses another rustc, and says which to install' \
+		refused 'install that version (on Debian: rustc, without rustc-web' 7 "$minor" 's/rustc .*"/rustc 1.0"/'
 	check "prepare-kernel: makes metadata of Debian's kernels only" refused 'no Rust metadata' 7 "$minor" ''
 	check 'prepare-kernel: says that headers are missing' \
 		says 77 'install linux-headers-none' "$lab" root --packages stock packaging/prepare-kernel --check none
