@@ -130,10 +130,10 @@ make_host() {
 		bash -c '"$@" || { apt-get update && "$@"; }' install "${command[@]}"
 }
 
-# make_debian DIR: a Debian with only what apt needs.
+# make_debian DIR [OPTION]...: a Debian with only what apt needs.
 make_debian() {
 	local apt=$1/etc/apt
-	mmdebstrap --mode=root --variant=apt "$suite" "$1"
+	mmdebstrap --mode=root --variant=apt "${@:2}" "$suite" "$1"
 	# The line for the backports is the first line with another suite.
 	sed -n "0,/^deb /{s/ $suite / $suite-backports /p}" "$apt/sources.list" >"$apt/backports"
 	mv "$apt/backports" "$apt/sources.list.d/backports.list"

@@ -148,7 +148,7 @@ use_cross_built() {
 # decompresses all of them several times.
 make_machine() {
 	local folder
-	bash -c '. tools/lab/common.bash; . tools/lab/up.bash; make_debian "$0"' "$machine" &&
+	bash -c '. tools/lab/common.bash; . tools/lab/up.bash; make_debian "$@"' - "$machine" --architectures="$arch" --skip=check/qemu &&
 		cp -L /etc/resolv.conf /etc/hosts "$machine/etc/" &&
 		{
 			echo force-unsafe-io
@@ -168,12 +168,17 @@ apt_install() { on_machine apt-get install -y --no-install-recommends "$@"; }
 # install_kernel RELEASE [PACKAGE]...
 install_kernel() { apt_install linux-headers-"$1" linux-binary-"$1" linux-modules-"$1" "${@:2}"; }
 
-install_package() { apt_install "$packages/$1"_*.deb; }
+install_package() {
+	apt_install "$packages/$1"_*.deb || {
+		cat "$machine"/var/lib/dkms/*/*/build/make.log
+		return 1
+	}
+}
 
 # Uses the module that DKMS has built, in its kernel.
 # shellcheck disable=SC2016 # the guest's shell expands it
 use_package() {
-	"$lab" run --kernel "stock-$newest" --share "$machine" -- sh -ec '
+	"$lab" run --arch "$arch" --kernel "stock-$newest" --share "$machine" -- sh -ec '
 		for folder in proc sys dev; do mount --bind /$folder "$0/$folder"; done
 		chroot "$0" modinfo -n vfio_pci_rust
 		chroot "$0" modprobe vfio_pci_rust
@@ -304,6 +309,42 @@ package() {
 	check 'package: the module of that is found' \
 		says 0 "updates/vfio-pci-rust.ko" on_machine modinfo -k "$release" -n vfio_pci_rust
 	check 'package: nothing is left of that, either' purge_package "vfio-pci-rust-modules-$release"
+}
+
+# ---- the package on arm64 ------------------------------------------------------------------------------
+
+# emulation on|off: lets this machine run programs for arm64. The kernel opens the interpreter now, so it is then the
+# same in every root. Where the file system of such entries is not mounted on the machine, they go with the last mount.
+emulation() {
+	local entries=/proc/sys/fs/binfmt_misc
+	case $1 in
+	on)
+		mounted=
+		mountpoint -q $entries || { mount -t binfmt_misc binfmt_misc $entries && mounted=$entries; } || return
+		"$lab" root --packages qemu-user sh -ec "mount -t binfmt_misc binfmt_misc $entries
+			cat /usr/lib/binfmt.d/qemu-aarch64.conf >$entries/register" ;;
+	off)
+		echo -1 >$entries/qemu-aarch64
+		[ ! "$mounted" ] || umount "$mounted" ;;
+	esac
+}
+
+# A Debian for arm64, whose programs this machine emulates without a guest, compiles the metadata and the module.
+native_arm64() {
+	local machine=$out/machine-arm64 packages=$out/native release
+	release=$(release_of "stock-$newest-arm64")
+	if [ -e /proc/sys/fs/binfmt_misc/qemu-aarch64 ]; then
+		check 'native-arm64: this machine runs programs for arm64' true
+	else
+		trap 'emulation off' EXIT
+		check 'native-arm64: this machine runs programs for arm64' emulation on
+	fi
+	check 'native-arm64: make deb' packaging/build-deb "$packages"
+	check 'native-arm64: a clean Debian with the kernel' make_machine
+	check 'native-arm64: apt installs it, DKMS builds for the kernel' \
+		says 0 "Installing /lib/modules/$release/updates/dkms/vfio-pci-rust.ko" install_package vfio-pci-rust-dkms
+	check 'native-arm64: the module of the package is used' says 0 "updates/dkms/vfio-pci-rust.ko" use_package
+	check 'native-arm64: nothing is left after a purge' purge_package vfio-pci-rust-dkms
 }
 
 # ---- upgrades ---------------------------------------------------------------------------------------------
