@@ -253,7 +253,7 @@ configure_vfioctl() {
 # The machine boots as on real hardware, with systemd from Debian's initramfs. Other messages of it do not matter.
 boot_machine() {
 	"$lab" run --kernel "stock-$newest" --initramfs "$machine/boot/machine" --append boot=lab --append init=/sbin/init \
-		--share "$machine" --device igb --device igb --log "$out/boot.console" -- true
+		--timeout 1800 --share "$machine" --device igb --device igb --log "$out/boot.console" -- true
 }
 
 # The files of the package are gone, and those that the user has written are not.
