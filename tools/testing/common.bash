@@ -177,6 +177,10 @@ guest() {
 	check "$name: nothing wrong in the kernel log" log_is_clean "$console"
 }
 
+# The options for the card of igd_test. The machine has 128 MB of its memory above 4 GB, so that huge pages come from
+# both places.
+igd_card=(--memory 3G --append mem=4224M --device card=tools/lab/card/cards/igd.toml)
+
 # quirky_cards: sets `quirky` to the options for the cards of cards_test: those with a quirk, the example with every
 # key, and each device on the denylist, whose VFs differ from their PFs only in the device ID.
 quirky_cards() {

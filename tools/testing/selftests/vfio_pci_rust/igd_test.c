@@ -24,6 +24,8 @@
 #define VBT_ELSEWHERE	0x11000u
 #define VBT_SIZE	5000u
 #define MAX_REGIONS	4
+#define FOUR_GB		(1ull << 32)
+#define MAX_PAGES	64
 
 /* A region that the driver adds. */
 struct region {
@@ -71,6 +73,27 @@ static uint64_t physical_address(void *memory)
 		entry = 0;
 	close(fd);
 	return (entry & ((1ull << 55) - 1)) * getpagesize();
+}
+
+/* A huge page whose physical address is above 4 GB or not; MAP_FAILED if there is none. */
+static uint8_t *huge_page(bool above)
+{
+	uint8_t *pages[MAX_PAGES], *found = MAP_FAILED;
+	unsigned int n;
+
+	for (n = 0; n < MAX_PAGES && found == MAP_FAILED; n++) {
+		pages[n] = mmap(NULL, HUGE_SIZE, PROT_READ | PROT_WRITE,
+				MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_POPULATE, -1, 0);
+		if (pages[n] == MAP_FAILED)
+			break;
+		pages[n][0] = 1;
+		if ((physical_address(pages[n]) >= FOUR_GB) == above)
+			found = pages[n];
+	}
+	while (n--)
+		if (pages[n] != found)
+			munmap(pages[n], HUGE_SIZE);
+	return found;
 }
 
 /* The first Intel graphics device. */
@@ -232,14 +255,11 @@ FIXTURE_SETUP(igd)
 		problem = "there is no Intel graphics";
 	if (problem)
 		SKIP(return, "%s", problem);
-	self->card.memory = mmap(NULL, HUGE_SIZE, PROT_READ | PROT_WRITE,
-				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_POPULATE, -1, 0);
+	/* The register has 32 bits. */
+	self->card.memory = huge_page(false);
 	ASSERT_NE(MAP_FAILED, self->card.memory);
-	self->card.memory[0] = 1;
 	self->card.address = physical_address(self->card.memory);
 	ASSERT_NE(0, self->card.address);
-	/* The register has 32 bits; a machine with little memory has no other addresses. */
-	ASSERT_GT(UINT32_MAX - HUGE_SIZE, self->card.address);
 	ASSERT_EQ(0, set_asls(self->card.bdf, self->card.address));
 }
 
@@ -553,6 +573,36 @@ TEST_F(igd, the_register_points_to_the_opregion_with_a_vbt_elsewhere)
 {
 	make(&self->card, &scenarios[4]);
 	EXPECT_EQ(self->card.address, look(&self->card, DRIVER).asls);
+}
+
+/* vfio-pci keeps 32 bits of its address, and would read the memory there. */
+TEST_F(igd, a_vbt_may_be_above_4_gb)
+{
+	static const uint16_t versions[] = { 0x0200, 0x0201 };
+	uint8_t *far = huge_page(true);
+	uint8_t bytes[VBT_SIZE];
+	unsigned int i;
+	uint64_t vbt;
+
+	if (far == MAP_FAILED)
+		SKIP(return, "there is no memory above 4 GB");
+	vbt = physical_address(far);
+	for (i = 0; i < VBT_SIZE; i++)
+		far[i] = i * 11 + i / 256;
+	for (i = 0; i < ARRAY_SIZE(versions); i++) {
+		struct view view;
+
+		fill_opregion(self->card.memory, versions[i],
+			      versions[i] == 0x0200 ? vbt : vbt - self->card.address, VBT_SIZE);
+		view = look(&self->card, DRIVER);
+		ASSERT_EQ(0, view.opened);
+		ASSERT_EQ(OPREGION_SIZE + VBT_SIZE, view.regions[0].size);
+		EXPECT_EQ(VBT_SIZE, read_region(self->card.device.fd, &view.regions[0], bytes,
+						VBT_SIZE, OPREGION_SIZE));
+		EXPECT_EQ(0, memcmp(far, bytes, VBT_SIZE));
+	}
+	close_device(&self->card.device);
+	munmap(far, HUGE_SIZE);
 }
 
 /* vfio-pci reads the memory after the VBT, or from address zero. */
