@@ -12,6 +12,10 @@ state=$(realpath -m -- "${VFIO_LAB_DIR:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}
 root=$state/root
 readonly here project state root
 
+# The architecture of this machine, and so of the lab's root: amd64 or arm64, or one on which lab does not work.
+host_arch=$(dpkg --print-architecture 2>/dev/null || uname -m)
+readonly host_arch
+
 # The home directory of root in the lab's root, and so in the guest.
 readonly guest_home=/root
 
@@ -36,11 +40,13 @@ die_usage() {
 
 elapsed() { printf '%dm%02ds' $((($1) / 60)) $((($1) % 60)); }
 
-# architecture KERNEL: its architecture, which the name of a kernel for arm64 ends with.
+# full_name KERNEL ARCHITECTURE, architecture NAME: the name of a kernel for arm64 ends with that.
+full_name() { if [[ $2 == amd64 ]]; then echo "$1"; else echo "$1-$2"; fi; }
+
 architecture() { if [[ $1 == *-arm64 ]]; then echo arm64; else echo amd64; fi; }
 
 # The path of the guest's root in the lab's root, if they are not the same.
-guest_root_of() { if [[ $(architecture "$1") == arm64 ]]; then echo /arm64; fi; }
+guest_root_of() { if [[ $(architecture "$1") != "$host_arch" ]]; then echo "/$(architecture "$1")"; fi; }
 
 # ---- processes -----------------------------------------------------------------------------------
 

@@ -2,8 +2,8 @@
 # shellcheck shell=bash
 #
 # How `lab` creates what is missing for Debian's kernels: their packages, the Rust metadata, the module,
-# and an initramfs that mounts the root. No kernel is compiled. For arm64 everything is cross-compiled, and
-# the guest has its own root of that architecture.
+# and an initramfs that mounts the root. No kernel is compiled. On amd64 everything for arm64 is
+# cross-compiled, and such a guest has its own root of that architecture.
 
 # shellcheck disable=SC2154 # common.bash sets them
 
@@ -46,8 +46,7 @@ wanted_stock() {
 
 # stock_lists NAME: the lists of packages for it.
 stock_lists() {
-	echo packages-stock
-	[[ $(architecture "$1") == amd64 ]] || echo packages-stock-arm64
+	echo packages-stock "packages-stock-$(architecture "$1")"
 }
 
 # shellcheck disable=SC2046 # words
@@ -77,7 +76,7 @@ install_stock_packages() {
 	series=${name#stock-}
 	series=${series%-arm64}
 	[[ $series != *-16k ]] || { series=${series%-16k} flavour+=-16k; }
-	[[ $arch == amd64 ]] || foreign="dpkg --add-architecture $arch; apt-get update"
+	[[ $arch == "$host_arch" ]] || foreign="dpkg --add-architecture $arch; apt-get update"
 	: >"$state/log/$name.log"
 	mkdir -p "$state/build/$name"
 	run_apt "kernel $series of Debian for $flavour, rustc, QEMU" "$name" "
@@ -122,6 +121,6 @@ make_stock() {
 	local name=$1 wanted
 	wanted=$(wanted_stock "$name")
 	run_step "the module for it" "$name" "$here/enter" "$root" --ro "$project" --rw "$state/build/$name" -- \
-		"$here/build-stock" "$(stock_release "$name")" "$state/build/$name"
+		"$here/build-stock" "$(stock_release "$name")" "$state/build/$name" "$(guest_root_of "$name")"
 	set_stamp "$name" "$wanted"
 }

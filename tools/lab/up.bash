@@ -73,9 +73,12 @@ packages() { (cd "$here" && sed '/^#/d; /^backports:/d' "$@" | xargs); }
 
 backported_packages() { (cd "$here" && sed -n 's/^backports://p' "$@" | xargs); }
 
-wanted_root() { { packages packages-stock packages; backported_packages packages-stock packages; } | checksum; }
+# What the root has of the lists.
+readonly root_lists=(packages-stock "packages-stock-$host_arch" packages)
 
-# What the kernels for arm64 need in addition.
+wanted_root() { { packages "${root_lists[@]}"; backported_packages "${root_lists[@]}"; } | checksum; }
+
+# What the kernels for arm64 need in addition on amd64.
 readonly arm64_lists=(packages-stock-arm64 packages-arm64)
 
 wanted_arm64() { { packages "${arm64_lists[@]}"; backported_packages "${arm64_lists[@]}"; } | checksum; }
@@ -93,7 +96,7 @@ list_is_fresh() { [[ -d $root && $(stamp "packages-$1") == "$(wanted_list "$1")"
 
 root_is_fresh() { [[ -d $root && $(stamp root) == "$(wanted_root)" ]]; }
 
-arm64_is_fresh() { [[ $(architecture "$1") == amd64 || $(stamp root-arm64) == "$(wanted_arm64)" ]]; }
+arm64_is_fresh() { [[ $(architecture "$1") == "$host_arch" || $(stamp root-arm64) == "$(wanted_arm64)" ]]; }
 
 source_is_fresh() { [[ ${KSRC-} || $(stamp source) ]]; }
 
@@ -108,7 +111,7 @@ kernel_is_fresh() {
 
 check_host() {
 	((EUID == 0)) || die "this needs root, for mounts and for mmdebstrap: run it with sudo"
-	[[ $(uname -m) == x86_64 ]] || die "this works on x86-64 only: use another machine"
+	[[ $host_arch == amd64 || $host_arch == arm64 ]] || die "this works on x86-64 and arm64 only: use another machine"
 	command -v apt-get >/dev/null || die "there is no apt-get: run this on Debian 12 or newer"
 }
 
@@ -153,8 +156,8 @@ readonly install="apt-get install -y --no-install-recommends -o Dpkg::Options::=
 
 install_packages() {
 	run_apt "compilers, QEMU, virtme-ng" root "
-		$install $(packages packages-stock packages)
-		$install -t $suite-backports $(backported_packages packages-stock packages)"
+		$install $(packages "${root_lists[@]}")
+		$install -t $suite-backports $(backported_packages "${root_lists[@]}")"
 	trust_as_here
 	set_stamp root "$(wanted_root)"
 }
@@ -176,7 +179,7 @@ trust_as_here() {
 
 install_list() {
 	local foreign=
-	[[ $1 != *-arm64 ]] || foreign="dpkg --add-architecture arm64; apt-get update"
+	[[ $1 != *-arm64 || $host_arch == arm64 ]] || foreign="dpkg --add-architecture arm64; apt-get update"
 	: >"$state/log/packages-$1.log"
 	run_apt "packages for $1" "packages-$1" "
 		$foreign
@@ -212,7 +215,7 @@ check_source() {
 	source=$(kernel_source)
 	[[ -f $source/Kbuild && -f $source/scripts/kconfig/merge_config.sh ]] ||
 		die "$source is not a kernel tree: set KSRC to one, or leave it unset for Debian's"
-	[[ ! -e $source/.config && ! -d $source/include/config && ! -d $source/arch/x86/include/generated ]] ||
+	[[ ! -e $source/.config && ! -d $source/include/config && ! $(compgen -G "$source/arch/*/include/generated") ]] ||
 		die "$source has been built in: run 'make mrproper' there, so that it can be built outside"
 }
 
@@ -225,8 +228,8 @@ lay_overlay() {
 }
 
 make_kernel() {
-	local name=$1 source build=$state/build/$1 wanted files first=test
-	[[ $(architecture "$name") == amd64 ]] || first+=-$(architecture "$name")
+	local name=$1 source build=$state/build/$1 wanted files first
+	first=$(full_name test "$(architecture "$name")")
 	source=$(kernel_source)
 	mapfile -t files < <(fragments "$name")
 	# A build directory belongs to one source.
@@ -313,7 +316,7 @@ make_parts() {
 			source_is_fresh || plan+=(make_source)
 			kernel_is_fresh "$name" || plan+=("make_kernel $name")
 		fi
-		[[ $name == card || -f $(bzimage test) ]] || check_space 8
+		[[ $name == card || -f $(bzimage "$(full_name test "$host_arch")") ]] || check_space 8
 	fi
 	step=0
 	steps=${#plan[@]}

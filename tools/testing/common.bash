@@ -9,8 +9,9 @@ project=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$project" || exit 1
 lab=$project/tools/lab/lab
 
-# The architecture of the guests and their programs: amd64 or arm64.
-arch=amd64
+# The architecture of the guests and their programs: amd64 or arm64. That of this machine, unless --arch says another.
+own_arch=$(dpkg --print-architecture)
+arch=$own_arch
 
 # full_name KERNEL: its name in `lab status`.
 full_name() { if [ "$arch" = amd64 ]; then echo "$1"; else echo "$1-$arch"; fi; }

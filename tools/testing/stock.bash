@@ -148,19 +148,25 @@ use_cross_built() {
 # decompresses all of them several times.
 make_machine() {
 	local folder
-	bash -c '. tools/lab/common.bash; . tools/lab/up.bash; make_debian "$@"' - "$machine" --architectures="$arch" --skip=check/qemu &&
-		cp -L /etc/resolv.conf /etc/hosts "$machine/etc/" &&
-		{
-			echo force-unsafe-io
-			for folder in sound drivers/{gpu,iio,infiniband,media,net/wireless,scsi,usb}; do
-				echo "path-exclude=/usr/lib/modules/*/kernel/$folder/*"
-			done
-		} >"$machine/etc/dpkg/dpkg.cfg.d/lab" &&
-		on_machine apt-get update && install_kernel "$release" "$@"
+	for folder in sound drivers/{gpu,iio,infiniband,media,net/wireless,scsi,usb}; do
+		echo "path-exclude=/usr/lib/modules/*/kernel/$folder/*"
+	done >"$out/excluded"
+	make_bare_machine && cat "$out/excluded" >>"$machine/etc/dpkg/dpkg.cfg.d/lab" && install_kernel "$release" "$@"
 }
 
+# make_bare_machine [PACKAGE]...: the same without a kernel.
+make_bare_machine() {
+	bash -c '. tools/lab/common.bash; . tools/lab/up.bash; make_debian "$@"' - "$machine" --architectures="$arch" --skip=check/qemu &&
+		cp -L /etc/resolv.conf /etc/hosts "$machine/etc/" &&
+		echo force-unsafe-io >"$machine/etc/dpkg/dpkg.cfg.d/lab" &&
+		on_machine apt-get update && { [ $# -eq 0 ] || apt_install "$@"; }
+}
+
+# As on any machine, its root is a mount.
+# shellcheck disable=SC2016 # that shell expands it
 on_machine() {
-	unshare --mount --pid --fork --kill-child --mount-proc tools/lab/enter "$machine" --ro "$packages" -- "$@"
+	unshare --mount --pid --fork --kill-child --mount-proc sh -c 'mount --bind "$0" "$0" && exec tools/lab/enter "$0" "$@"' \
+		"$machine" --ro "$packages" -- "$@"
 }
 
 apt_install() { on_machine apt-get install -y --no-install-recommends "$@"; }
@@ -313,38 +319,47 @@ package() {
 
 # ---- the package on arm64 ------------------------------------------------------------------------------
 
-# emulation on|off: lets this machine run programs for arm64. The kernel opens the interpreter now, so it is then the
-# same in every root. Where the file system of such entries is not mounted on the machine, they go with the last mount.
+# emulation on|off: lets this machine run programs for arm64, if it does not yet. The kernel opens the interpreter now,
+# so it is then the same in every root. Where the file system of such entries is not mounted on the machine, they go
+# with the last mount.
+emulated=
+mounted=
 emulation() {
 	local entries=/proc/sys/fs/binfmt_misc
 	case $1 in
 	on)
-		mounted=
-		mountpoint -q $entries || { mount -t binfmt_misc binfmt_misc $entries && mounted=$entries; } || return
+		[ "$own_arch" != arm64 ] && ! [ -e $entries/qemu-aarch64 ] || return 0
+		mountpoint -q $entries || { mount -t binfmt_misc binfmt_misc $entries && mounted=yes; } || return
+		emulated=yes
 		"$lab" root --packages qemu-user sh -ec "mount -t binfmt_misc binfmt_misc $entries
 			cat /usr/lib/binfmt.d/qemu-aarch64.conf >$entries/register" ;;
 	off)
-		echo -1 >$entries/qemu-aarch64
-		[ ! "$mounted" ] || umount "$mounted" ;;
+		[ ! "$emulated" ] || echo -1 >$entries/qemu-aarch64
+		[ ! "$mounted" ] || umount $entries ;;
 	esac
 }
 
 # A Debian for arm64, whose programs this machine emulates without a guest, compiles the metadata and the module.
-native_arm64() {
-	local machine=$out/machine-arm64 packages=$out/native release
+native_package() {
+	local machine=$out/native-machine packages=$out/native release
 	release=$(release_of "stock-$newest-arm64")
-	if [ -e /proc/sys/fs/binfmt_misc/qemu-aarch64 ]; then
-		check 'native-arm64: this machine runs programs for arm64' true
-	else
-		trap 'emulation off' EXIT
-		check 'native-arm64: this machine runs programs for arm64' emulation on
-	fi
-	check 'native-arm64: make deb' packaging/build-deb "$packages"
-	check 'native-arm64: a clean Debian with the kernel' make_machine
-	check 'native-arm64: apt installs it, DKMS builds for the kernel' \
+	check 'native-package: make deb' packaging/build-deb "$packages"
+	check 'native-package: a clean Debian with the kernel' make_machine
+	check 'native-package: apt installs it, DKMS builds for the kernel' \
 		says 0 "Installing /lib/modules/$release/updates/dkms/vfio-pci-rust.ko" install_package vfio-pci-rust-dkms
-	check 'native-arm64: the module of the package is used' says 0 "updates/dkms/vfio-pci-rust.ko" use_package
-	check 'native-arm64: nothing is left after a purge' purge_package vfio-pci-rust-dkms
+	check 'native-package: the module of the package is used' says 0 "updates/dkms/vfio-pci-rust.ko" use_package
+	check 'native-package: nothing is left after a purge' purge_package vfio-pci-rust-dkms
+}
+
+# The lab on a machine that is not amd64, with nothing but git and make: a clone of what is committed.
+native_lab() {
+	local machine=$out/native-lab packages=$out/native-clone
+	check 'native-lab: a clone' git clone -q "$project" "$packages"
+	check 'native-lab: a clean Debian' make_bare_machine git make mount
+	check 'native-lab: the story on a kernel of Debian, from nothing' \
+		says 0 'Every answer was the expected one' on_machine make -C "$packages" demo
+	check 'native-lab: says that it has no machine for amd64' \
+		says 2 'works on x86-64 machines only' on_machine "$packages/tools/lab/lab" up --arch amd64
 }
 
 # ---- upgrades ---------------------------------------------------------------------------------------------
