@@ -77,6 +77,13 @@ class Apply(Case):
         self.vfioctl("token", "set", PF, "--file", path)
         self.assertEqual(self.outcomes(config)[-2:], ["done", "done"])
 
+    def test_a_card_that_has_its_driver_gets_vfs(self):
+        load(enable_sriov=0)
+        bind(PF)
+        config = self.config(f'[[device]]\naddress = "{PF}"\nvfs = 2\n')
+        self.assertEqual(self.outcomes(config), ["done", "done"])
+        self.assertEqual((driver(PF), driver(VF)), (DRIVER, DRIVER))
+
     def test_the_vfs_of_a_card_that_stays_with_the_kernel(self):
         config = self.config(f'[[device]]\naddress = "{NVME}"\ndriver = "nvme"\nvfs = 2\nvf_driver = "{DRIVER}"\n')
         self.outcomes(config)

@@ -194,7 +194,7 @@ enum Step<'a> {
         driver: &'a str,
     },
     EnableSriov {
-        driver: &'a str,
+        driver: String,
     },
     Vfs {
         pf: Address,
@@ -238,9 +238,11 @@ fn steps<'a>(machine: &Machine, address: Address, device: &'a Device) -> Vec<Ste
         });
     }
     if let Some(number) = device.vfs {
+        let current = || machine.function(address)?.driver;
         if let Some(driver) = device
             .driver
-            .as_ref()
+            .clone()
+            .or_else(current)
             .filter(|driver| number > 0 && driver.starts_with("vfio-pci"))
         {
             steps.push(Step::EnableSriov { driver });
