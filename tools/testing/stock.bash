@@ -119,6 +119,9 @@ arm64() {
 		packaging/build-deb "$out/deb" "$(release_of "stock-$newest-arm64")"
 	check "arm64: a package for one architecture does not take another one's kernel" says 1 'is not for amd64' \
 		packaging/build-deb --arch amd64 "$out/deb" "$(release_of "stock-$newest-arm64")"
+	check 'arm64: a package for a kernel that backports does not have (any more)' says 1 "has no kernel $newest.0" \
+		packaging/build-deb "$out/deb" "$newest.0+deb13-arm64"
+	check 'arm64: a package for what is no kernel of Debian' says 1 'such as 7.3.4' packaging/build-deb "$out/deb" "$newest"
 	check 'arm64: the module and the vfioctl of the packages make VFs with a token' use_cross_built
 	check 'arm64: says which kernels are there' says 2 "not 'rt'" "$lab" run --arch arm64 --kernel rt -- true
 	check 'arm64: says that there is no other architecture' says 2 'amd64 or arm64' "$lab" up --arch riscv64 --kernel stock
