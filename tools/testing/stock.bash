@@ -135,7 +135,7 @@ use_cross_built() {
 	"$lab" run --arch arm64 --kernel "stock-$newest" --cpus 1 --memory 1G --share "$out/unpacked" -- sh -ec '
 		PATH=$0/usr/sbin:$PATH
 		modprobe vfio-pci-core
-		insmod "$0"/usr/lib/modules/"$(uname -r)"/updates/vfio-pci-rust.ko enable_sriov=1
+		insmod "$0"/usr/lib/modules/"$(uname -r)"/updates/vfio-pci-rust.ko takeover=1
 		(umask 077 && cat /proc/sys/kernel/random/uuid >/run/card.token)
 		sed "s|/etc/vfioctl|/run|" "$0/usr/share/doc/vfioctl/examples/dpdk-pf.toml" >/run/card.toml
 		vfioctl apply /run/card.toml
@@ -247,11 +247,13 @@ completes() {
 		printf "%s\n" "${COMPREPLY[@]}" | grep -v -e - -e help | sort | xargs'
 }
 
-# Configures vfioctl with the example for DPDK, and adds a service that checks the result when the machine boots.
+# Configures vfioctl with the example for DPDK, and modprobe with the lines in it, and adds a service that checks the
+# result when the machine boots.
 configure_vfioctl() {
-	local etc=$machine/etc
+	local etc=$machine/etc example=$machine/usr/share/doc/vfioctl/examples/dpdk-pf.toml
 	mkdir "$etc/vfioctl.d" "$etc/vfioctl" &&
-		sed 's/^vfs = .*/vfs = 2/' "$machine/usr/share/doc/vfioctl/examples/dpdk-pf.toml" >"$etc/vfioctl.d/card.toml" &&
+		sed 's/^vfs = .*/vfs = 2/' "$example" >"$etc/vfioctl.d/card.toml" &&
+		sed -nE 's/^# +((options|alias) )/\1/p' "$example" >"$etc/modprobe.d/dpdk.conf" &&
 		install -m 600 /dev/null "$etc/vfioctl/card.token" &&
 		on_machine uuidgen >"$etc/vfioctl/card.token" &&
 		install tools/testing/boot-guest "$machine/usr/local/sbin" &&

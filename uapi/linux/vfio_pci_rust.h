@@ -42,7 +42,7 @@
 
 /*
  * SR-IOV is off: the PF has no VFs. Not with the module parameter
- * lenient_token.
+ * lenient_token. Or the PF is being unbound.
  */
 #define VFIO_PCI_RUST_ERR_NO_VFS	ENODEV
 /*
