@@ -35,6 +35,7 @@ use crate::vfio::{
     Opened,
     Path,
     SriovPf,
+    Unregistered,
     Uuid, //
 };
 use crate::VfioPciRust;
@@ -311,9 +312,11 @@ pub(crate) fn unregistering(dev: &Device<VfioPciRust, Locked>) {
 
 /// Called when a device has been unregistered and nobody can have it open: the PF of a VF stops
 /// counting it.
-pub(crate) fn unregistered(dev: &Device<VfioPciRust, Locked>) {
-    if let Some((_, token)) = pf_of(dev) {
-        token.lock().remove_own_vf();
+pub(crate) fn unregistered(dev: &Device<VfioPciRust, Unregistered>) {
+    if let SriovPf::Same(pf) = dev.sriov_pf() {
+        if let Some(token) = of_pf(pf) {
+            token.lock().remove_own_vf();
+        }
     }
 }
 

@@ -56,7 +56,8 @@ pub(crate) use self::device::{
     Enabled,
     Locked,
     Opened,
-    SriovPf, //
+    SriovPf,
+    Unregistered, //
 };
 pub(crate) use self::driver::{
     Driver,

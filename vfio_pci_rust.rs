@@ -33,6 +33,7 @@ use crate::vfio::{
     Overrides,
     Path,
     Registration,
+    Unregistered,
     Uuid, //
 };
 use kernel::{
@@ -234,7 +235,7 @@ impl Driver for VfioPciRust {
         vf_token::unregistering(dev);
     }
 
-    fn unregistered(dev: &Device<Self, Locked>) {
+    fn unregistered(dev: &Device<Self, Unregistered>) {
         vf_token::unregistered(dev);
     }
 

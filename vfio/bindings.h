@@ -23,7 +23,8 @@ bool vfio_pci_rust_mutex_trylock_nest_lock(struct mutex *lock, struct mutex *out
 
 /*
  * Returns the VF of @pf after @vf, or the first one if @vf is NULL, with a
- * reference. Drops the reference to @vf.
+ * reference. Drops the reference to @vf. If @vf has been removed meanwhile, the
+ * walk starts again, so a VF may come twice.
  */
 struct pci_dev *vfio_pci_rust_next_vf(struct pci_dev *pf, struct pci_dev *vf);
 

@@ -97,7 +97,8 @@ impl ConfigSpace {
     ///
     /// # Errors
     ///
-    /// `EFAULT` if the user's memory is not writable; others if the function does not answer.
+    /// `EFAULT` if not all of them exist, or the user's memory is not writable; others if the
+    /// function does not answer.
     pub(crate) fn copy_to(&self, mut at: Span, to: &mut UserSliceWriter) -> Result {
         while let Some(part) = at.take_aligned() {
             let bytes = self.read(part)?;
@@ -106,15 +107,18 @@ impl ConfigSpace {
         Ok(())
     }
 
-    /// Reads the bytes `at`, of which there are 1, 2 or 4.
+    /// Reads the bytes `at`, of which there are 1, 2 or 4. Fails like `copy_to`.
     fn read(&self, at: Span) -> Result<[u8; 4]> {
+        if at.range().end > self.size() {
+            return Err(EFAULT);
+        }
         let pdev = ptr::from_ref(self.pdev()).cast_mut().cast();
         let place = c_int::try_from(at.range().start)?;
         let mut value = 0u32;
         let mut half = 0u16;
         let mut byte = 0u8;
-        // SAFETY: `pci::Device` transparently wraps a valid `struct pci_dev`, and so are the places
-        // for the value valid.
+        // SAFETY: `pci::Device` transparently wraps a valid `struct pci_dev`, the offset is inside
+        // of its configuration space, and the places for the value are valid.
         to_result(unsafe {
             match at.size() {
                 4 => bindings::pci_user_read_config_dword(pdev, place, &raw mut value),

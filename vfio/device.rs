@@ -10,7 +10,8 @@ mod opening;
 pub(crate) use self::context::{
     Closing,
     Locked,
-    Opened, //
+    Opened,
+    Unregistered, //
 };
 pub(crate) use self::opening::{
     Closed,
@@ -53,7 +54,9 @@ use kernel::{
 /// - `core` is an initialised `struct vfio_pci_core_device` whose `pdev` is valid.
 /// - `core` comes first, and with it the `struct vfio_device` that the VFIO core passes around.
 /// - From its registration with the VFIO core until after its unregistration, the PCI device is
-///   bound to the driver, and its PF is bound if the PF's `struct vfio_pci_core_device` is known.
+///   bound to the driver, and so is its PF to its own if the PF's `struct vfio_pci_core_device` is
+///   known: `pci_disable_sriov()`, which the core calls before it lets go of a PF, waits for the
+///   drivers of the VFs.
 /// - `no_ops` is zero.
 #[repr(C)]
 pub(crate) struct Device<T: Driver, C = Normal> {
@@ -153,8 +156,10 @@ impl<T: Driver> Device<T> {
     pub(super) unsafe fn abandon(vdev: *mut bindings::vfio_device) {
         let this = vdev.cast::<Self>();
         let core = vdev.cast::<bindings::vfio_pci_core_device>();
-        // SAFETY: Both are initialised, and only callbacks of the driver use them, which have ended
-        // with the registration. (The rate limit and the lock need no drop.)
+        // SAFETY: Both are initialised. Only callbacks of the driver use them: those of VFIO have
+        // ended with the registration, those of the PCI bus wait for the device lock, which is held,
+        // and the files in sysfs are gone, or were never made. (The rate limit and the lock need no
+        // drop.)
         unsafe {
             (&raw mut (*this).data).drop_in_place();
             (&raw mut (*this).open).drop_in_place();
@@ -257,8 +262,8 @@ impl<T: Driver> Device<T> {
         if ops != unsafe { (*self.as_raw()).vdev.ops } {
             return SriovPf::Other;
         }
-        // SAFETY: A table belongs to one `T`, so this is a `Device<T>`; and it lives as long as the
-        // VF is registered.
+        // SAFETY: A device has this table only if a `Registration<T>` has allocated it, so this is a
+        // `Device<T>`; and it lives as long as the VF is registered.
         SriovPf::Same(unsafe { Self::from_raw(pf.cast()) })
     }
 
@@ -271,7 +276,9 @@ impl<T: Driver> Device<T> {
     /// `EINVAL` if there is one and none is needed.
     pub(crate) fn core_match_token_uuid(&self, token: Option<&Uuid>) -> Result {
         let uuid = token.map_or(ptr::null(), ptr::from_ref);
-        // SAFETY: `Uuid` is laid out as `uuid_t`; a null pointer stands for no token.
+        // SAFETY: `Uuid` is laid out as `uuid_t`; a null pointer stands for no token. What the core
+        // keeps of a PF's token is there until its unregistration, after which nobody has a
+        // `Device<T>` in this context.
         to_result(unsafe { bindings::vfio_pci_core_match_token_uuid(self.as_vfio(), uuid.cast()) })
     }
 
@@ -281,7 +288,7 @@ impl<T: Driver> Device<T> {
     ///
     /// The lock of the device set is held, as it is in `open_device` and `close_device`.
     pub(super) unsafe fn replace_open(&self, value: Option<T::Open>) -> Option<T::Open> {
-        // SAFETY: The field is used under that lock only.
+        // SAFETY: While the device is registered, the field is used under that lock only.
         unsafe { mem::replace(&mut *self.open.get(), value) }
     }
 }

@@ -18,6 +18,7 @@ use super::{
     IoctlReturn,
     Locked,
     Opened,
+    Unregistered,
     Uuid, //
 };
 use core::marker::PhantomData;
@@ -124,7 +125,7 @@ pub(crate) trait Driver: Sized + 'static {
 
     /// Called when the device has been unregistered and can no longer be open. It is the last call
     /// for the device.
-    fn unregistered(_dev: &Device<Self, Locked>) {
+    fn unregistered(_dev: &Device<Self, Unregistered>) {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 

@@ -191,11 +191,13 @@ struct Registered {
 impl Registered {
     fn of<T: Driver>(pf: &Device<T>, vf: &Vf) -> Found {
         let mut search = Search {
-            // SAFETY: `pf` is registered, so its class is that of all VFIO devices.
+            // SAFETY: `pf` is valid, and the VFIO core has set its class, that of all VFIO devices,
+            // when it allocated it.
             class: unsafe { (*pf.as_vfio()).device.class },
             found: ptr::null_mut(),
         };
-        // SAFETY: The device is valid; `search` outlives the call, and nobody else uses it.
+        // SAFETY: The device is valid; `search` outlives the call, and nobody else uses it. The walk
+        // may drop the last reference to a child, see `look()`.
         unsafe {
             kernel::bindings::device_for_each_child(
                 vf.as_dev(),

@@ -150,7 +150,9 @@ impl Overrides {
         }
     }
 
-    /// Sets the override, if the device has none, and returns whether it names the driver.
+    /// Sets the override, if the device has none, and returns whether it names the driver. The
+    /// driver core has no way to do both at once: what root writes there at this very moment is
+    /// overwritten.
     fn give(&self, pdev: &pci::Device, wanted: &Wanted) -> bool {
         let is = |name: &CStr| match_override(pdev, name) == Some(true);
         let why = match match_override(pdev, self.names.first) {

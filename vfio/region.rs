@@ -105,7 +105,7 @@ impl Capabilities<'_> {
         to_result(unsafe {
             bindings::vfio_info_add_capability(
                 self.0,
-                &raw mut capability.header,
+                (&raw mut capability).cast(),
                 size_of::<Capability>(),
             )
         })

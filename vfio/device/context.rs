@@ -12,7 +12,8 @@ use super::{
         FeatureArg,
         IoctlReturn, //
     },
-    Device, //
+    Device,
+    SriovPf, //
 };
 use core::{
     ops::Deref,
@@ -36,7 +37,11 @@ pub(crate) struct Closing;
 /// A device in a callback of the PCI bus, in which its device lock is held.
 pub(crate) struct Locked;
 
-/// All contexts but [`Normal`].
+/// A device in the last callback: the core no longer knows it, so it has none of the methods of a
+/// bound device.
+pub(crate) struct Unregistered;
+
+/// The contexts of a bound device, except for [`Normal`].
 pub(crate) trait Context {}
 
 impl Context for Opened {}
@@ -93,6 +98,16 @@ impl<T: Driver> Device<T, Closing> {
         }
         #[cfg(not(CONFIG_IOMMUFD))]
         false
+    }
+}
+
+impl<T: Driver> Device<T, Unregistered> {
+    /// What VFIO knows of the PF that this VF had, which is still bound.
+    pub(crate) fn sriov_pf(&self) -> SriovPf<'_, T> {
+        // SAFETY: The layout does not depend on the context. Of a bound device the method below
+        // requires only what lasts until this callback returns.
+        let this: &Device<T> = unsafe { &*ptr::from_ref(self).cast() };
+        this.sriov_pf()
     }
 }
 
