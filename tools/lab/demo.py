@@ -42,7 +42,7 @@ MEANING = {
 
 OWN_MACHINE = """
 On a machine of your own with Debian 13 and that kernel (trixie-backports), as root:
-   make deb
+   make deb{arch}
    apt install ./build/deb/vfio-pci-rust-dkms_*.deb
    modprobe vfio_pci_rust enable_sriov=1
 """
@@ -225,8 +225,7 @@ def main():
     print("\nEvery answer was the expected one.")
     way = "character device and iommufd" if Device.has_cdevs else "group and container"
     print(f"Shown on Linux {os.uname().release}, with every device opened by its {way}.")
-    if os.uname().machine == "x86_64":  # where 'make deb' works
-        print(OWN_MACHINE, end="")
+    print(OWN_MACHINE.format(arch="" if os.uname().machine == "x86_64" else " ARCH=arm64"), end="")
 
 
 if __name__ == "__main__":
