@@ -157,9 +157,9 @@ impl<T: Driver> Device<T> {
         let this = vdev.cast::<Self>();
         let core = vdev.cast::<bindings::vfio_pci_core_device>();
         // SAFETY: Both are initialised. Only callbacks of the driver use them: those of VFIO have
-        // ended with the registration, those of the PCI bus wait for the device lock, which is held,
-        // and the files in sysfs are gone, or were never made. (The rate limit and the lock need no
-        // drop.)
+        // ended with the registration, those of the PCI bus wait for the device lock, which is
+        // held, and the files in sysfs are gone, or were never made. (The rate limit and the lock
+        // need no drop.)
         unsafe {
             (&raw mut (*this).data).drop_in_place();
             (&raw mut (*this).open).drop_in_place();
@@ -262,8 +262,8 @@ impl<T: Driver> Device<T> {
         if ops != unsafe { (*self.as_raw()).vdev.ops } {
             return SriovPf::Other;
         }
-        // SAFETY: A device has this table only if a `Registration<T>` has allocated it, so this is a
-        // `Device<T>`; and it lives as long as the VF is registered.
+        // SAFETY: A device has this table only if a `Registration<T>` has allocated it, so this is
+        // a `Device<T>`; and it lives as long as the VF is registered.
         SriovPf::Same(unsafe { Self::from_raw(pf.cast()) })
     }
 

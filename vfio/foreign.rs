@@ -196,8 +196,8 @@ impl Registered {
             class: unsafe { (*pf.as_vfio()).device.class },
             found: ptr::null_mut(),
         };
-        // SAFETY: The device is valid; `search` outlives the call, and nobody else uses it. The walk
-        // may drop the last reference to a child, see `look()`.
+        // SAFETY: The device is valid; `search` outlives the call, and nobody else uses it. The
+        // walk may drop the last reference to a child, see `look()`.
         unsafe {
             kernel::bindings::device_for_each_child(
                 vf.as_dev(),

@@ -38,8 +38,8 @@ impl Memory {
         // `resource_size_t` has 32 bits on some machines.
         #[allow(clippy::useless_conversion)]
         let address = address.try_into().map_err(|_| ENOMEM)?;
-        // SAFETY: The function can be called with any address and size. (It warns about one that the
-        // processor does not have.)
+        // SAFETY: The function can be called with any address and size. (It warns about one that
+        // the processor does not have.)
         let start = unsafe {
             bindings::memremap(address, len, bindings::MEMREMAP_WB as kernel::ffi::c_ulong)
         };
