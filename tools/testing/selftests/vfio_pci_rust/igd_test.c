@@ -24,7 +24,6 @@
 #define VBT_ELSEWHERE	0x11000u
 #define VBT_SIZE	5000u
 #define MAX_REGIONS	4
-#define FOUR_GB		(1ull << 32)
 #define MAX_PAGES	64
 
 /* A region that the driver adds. */
@@ -87,7 +86,7 @@ static uint8_t *huge_page(bool above)
 		if (pages[n] == MAP_FAILED)
 			break;
 		pages[n][0] = 1;
-		if ((physical_address(pages[n]) >= FOUR_GB) == above)
+		if ((physical_address(pages[n]) > UINT32_MAX) == above)
 			found = pages[n];
 	}
 	while (n--)
