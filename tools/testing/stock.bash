@@ -362,7 +362,8 @@ native_lab() {
 	check 'native-lab: a clone' git clone -q "$project" "$packages"
 	check 'native-lab: a clean Debian' make_bare_machine git make mount
 	check 'native-lab: the story on a kernel of Debian, from nothing' \
-		says 0 'Every answer was the expected one' on_machine make -C "$packages" demo
+		says 0 'Every answer was the expected one' on_machine "$packages/tools/lab/lab" run --kernel stock --cpus 1 --memory 1G \
+		--timeout 3600 -- "$packages/tools/lab/demo.py"
 	check 'native-lab: says that it has no machine for amd64' \
 		says 2 'works on x86-64 machines only' on_machine "$packages/tools/lab/lab" up --arch amd64
 }
