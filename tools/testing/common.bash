@@ -10,8 +10,8 @@ cd "$project" || exit 1
 lab=$project/tools/lab/lab
 
 # The architecture of the guests and their programs: amd64 or arm64. That of this machine, unless --arch says another.
-own_arch=$(dpkg --print-architecture)
-arch=$own_arch
+host_arch=$(dpkg --print-architecture)
+arch=$host_arch
 
 # full_name KERNEL: its name in `lab status`.
 full_name() { if [ "$arch" = amd64 ]; then echo "$1"; else echo "$1-$arch"; fi; }

@@ -151,10 +151,11 @@ use_cross_built() {
 # decompresses all of them several times.
 make_machine() {
 	local folder
+	make_bare_machine || return
 	for folder in sound drivers/{gpu,iio,infiniband,media,net/wireless,scsi,usb}; do
 		echo "path-exclude=/usr/lib/modules/*/kernel/$folder/*"
-	done >"$out/excluded"
-	make_bare_machine && cat "$out/excluded" >>"$machine/etc/dpkg/dpkg.cfg.d/lab" && install_kernel "$release" "$@"
+	done >>"$machine/etc/dpkg/dpkg.cfg.d/lab"
+	install_kernel "$release" "$@"
 }
 
 # make_bare_machine [PACKAGE]...: the same without a kernel.
@@ -333,7 +334,7 @@ emulation() {
 	local entries=/proc/sys/fs/binfmt_misc
 	case $1 in
 	on)
-		[ "$own_arch" != arm64 ] && ! [ -e $entries/qemu-aarch64 ] || return 0
+		[ "$host_arch" != arm64 ] && ! [ -e $entries/qemu-aarch64 ] || return 0
 		mountpoint -q $entries || { mount -t binfmt_misc binfmt_misc $entries && mounted=yes; } || return
 		emulated=yes
 		"$lab" root --packages qemu-user sh -ec "mount -t binfmt_misc binfmt_misc $entries
